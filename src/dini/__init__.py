@@ -1,0 +1,18 @@
+"""Derivatives where JAX's own are wrong, wasteful or impossible."""
+
+from dini.implicit import (
+    Implicit as Implicit,
+    Neumann as Neumann,
+    custom_fixed_point as custom_fixed_point,
+    custom_least_squares as custom_least_squares,
+    custom_minimum as custom_minimum,
+    custom_root as custom_root,
+    implicit_fixed_point as implicit_fixed_point,
+    implicit_least_squares as implicit_least_squares,
+    implicit_minimum as implicit_minimum,
+    implicit_root as implicit_root,
+    root_jacobian as root_jacobian,
+    root_jvp as root_jvp,
+    root_vjp as root_vjp,
+)
+from dini.solvers import Anderson as Anderson, Picard as Picard

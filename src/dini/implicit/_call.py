@@ -1,0 +1,142 @@
+"""How a decorated function is called: its arguments, its options, one compilation a shape."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, Self
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import optimistix as optx
+from jaxtyping import PyTree
+
+from dini._tree import asarrays
+from dini.implicit._options import Options
+
+_IMMUTABLE = (bool, int, float, complex, str, bytes, type, FunctionType, BuiltinFunctionType)
+
+
+class Compiled:
+    """A function of (static configuration, data) compiled once for each set of shapes.
+
+    Floats and arrays in the data are traced, so that a new value compiles nothing. Every other leaf
+    is static. One that may change without notice (it cannot be hashed, or is an object that
+    compares by identity) makes the call run uncompiled, which is slow and right.
+    """
+
+    def __init__(self, fn: Callable) -> None:
+        self.fn = fn
+        self.compiled = eqx.filter_jit(fn)
+
+    def __call__(self, config: PyTree, data: PyTree) -> Any:
+        data = asarrays(data)
+        static = [x for x in jtu.tree_leaves(data) if not eqx.is_array(x)]
+        call = self.compiled if all(map(_is_stable, static)) else self.fn
+        return call(config, data)
+
+
+def _is_stable(x: Any) -> bool:
+    own_hash = type(x).__hash__
+    return isinstance(x, _IMMUTABLE) or (own_hash is not None and own_hash is not object.__hash__)
+
+
+class Decorated:
+    """A function of (z, *args, **kwargs) that stands for a solution; usable as a method.
+
+    Attributes:
+        fn: the function that was decorated.
+    """
+
+    fn: Callable
+
+    def __init__(
+        self, fn: Callable, name: str, allowed: tuple[str, ...], options: dict[str, Any], run: Callable
+    ) -> None:
+        if not callable(fn):
+            raise TypeError(f"dini.{name} decorates a function, and was given {fn!r}.")
+        functools.update_wrapper(self, fn, updated=())
+        inner = getattr(fn, "__qualname__", None) or type(fn).__name__
+        self.fn = fn
+        self._name = f"dini.{name} `{inner.replace('<locals>.', '')}`"
+        self._allowed = allowed
+        self._options = Options().replace(allowed, self._name, options)
+        self._compiled = Compiled(run)
+        self._bound: tuple = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The solution, from a guess and the arguments of the function decorated."""
+        return self._call(False, args, kwargs)
+
+    def solve(self, *args: Any, **kwargs: Any) -> optx.Solution:
+        """As the plain call, with the result code, the aux and statistics.
+
+        Returns:
+            `optimistix.Solution`. Its `stats` hold "error", the estimated largest error in z. Its
+            `state` is None.
+        """
+        return self._call(True, args, kwargs)
+
+    def with_options(self, **options: Any) -> Self:
+        """The same function with other options; what is not named stays as it is."""
+        changed = self._copy()
+        changed._options = self._options.replace(self._allowed, self._name, options)
+        return changed
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Self:
+        if instance is None:
+            return self
+        method = self._copy()
+        method._bound = (instance,)
+        return method
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+    def _copy(self) -> Self:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    def _call(self, full: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if not args:
+            first = self._first_parameter()
+            if first not in kwargs:
+                raise TypeError(f"{self._name} is called with a guess first: {first!r} is missing.")
+            args, kwargs = (kwargs[first],), {k: v for k, v in kwargs.items() if k != first}
+        guess, *rest = args
+        data = (guess, (self._bound, tuple(rest), kwargs))
+        return self._compiled((self._options, self._name, full), data)
+
+    def _first_parameter(self) -> str:
+        parameters = list(inspect.signature(self.fn).parameters)
+        return parameters[len(self._bound)] if len(parameters) > len(self._bound) else "init"
+
+
+def apply_user(fn: Callable, z: PyTree, arguments: PyTree) -> Any:
+    """The user's function of z, with the arguments of the call; a method's self stands first."""
+    bound, args, kwargs = arguments
+    return fn(*bound, z, *args, **kwargs)
+
+
+def inexact(tree: PyTree) -> PyTree:
+    """Numbers as arrays of a definite inexact dtype; an integer becomes the default float."""
+
+    def leaf(x: Any) -> Any:
+        if isinstance(x, bool | int | float | complex) or hasattr(x, "dtype"):
+            x = jnp.asarray(x)
+            whole = jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool
+            return x.astype(jnp.zeros(0).dtype if whole else x.dtype)
+        return x
+
+    return jtu.tree_map(leaf, tree)
+
+
+def split_aux(out: Any, has_aux: bool, name: str, what: str) -> tuple[PyTree, PyTree]:
+    """(value, aux) from what a function returned."""
+    if not has_aux:
+        return out, None
+    if not (isinstance(out, tuple) and len(out) == 2):  # noqa: PLR2004
+        raise TypeError(f"{name}: with has_aux=True {what} must return a pair, and returns {out!r}.")
+    return out

@@ -1,0 +1,175 @@
+"""From an equation and a way to solve it to a differentiable, checked solution."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.tree_util as jtu
+import optimistix as optx
+from jaxtyping import Array, Float, PyTree
+
+from dini._tree import RealView, describe, stop_gradient
+from dini.implicit import _problem
+from dini.implicit._accept import Tolerance, accept_fixed_point, accept_root
+from dini.implicit._adjoint import Implicit, Neumann
+from dini.implicit._problem import Problem, scale_of
+from dini.implicit._theorem import Factors, system_at
+from dini.linear import LinearConfig, guarded
+
+# The solver's norm and ours may differ: an equation's own solver is given this much room.
+_SLACK = 10.0
+
+_FAILED = (
+    "{name} was not solved: the solver failed, or the error estimated in z is larger than "
+    "atol + rtol |z|, or something was not finite. The unknown is {unknown}. Try another guess or "
+    "solver, a larger max_steps, or larger tolerances; with throw=False the solution is NaN, and "
+    "`.solve(...)` tells the reason in its `result`."
+)
+
+
+class Equation(eqx.Module):
+    """An equation in z: its kind, its function of (z, arguments), and how it is checked.
+
+    `fn` captures no tracer. `rtol` and `atol` are those of the check, `norm` is the solver's.
+    """
+
+    problem: Problem
+    fn: Callable[[PyTree, PyTree], PyTree]
+    linear: LinearConfig
+    rtol: float | Array | None
+    atol: float | Array | None
+    norm: Callable = optx.max_norm
+
+    def residual(self, view: RealView, arguments: PyTree) -> Callable:
+        """F as a function of the vector of z."""
+        return self.problem.residual(lambda z: self.fn(z, arguments), view)
+
+    def accept(
+        self, z: PyTree, arguments: PyTree, claimed: optx.RESULTS, own: bool
+    ) -> tuple[PyTree, Any]:
+        """The point checked, and with it the result code, the error, and a factorisation.
+
+        `own` is True for the equation's own solver, which is helped over the last digits, and
+        False for a foreign one, whose z is returned as it is.
+        """
+        view = RealView(z)
+        residual = self.residual(view, stop_gradient(arguments))
+        v = view.ravel(stop_gradient(z))
+        default = self.problem.tolerance(view.eps)
+        tolerance = Tolerance(
+            default if self.rtol is None else self.rtol,
+            default if self.atol is None else self.atol,
+            self.norm,
+            view.eps,
+        )
+        system = system_at(residual, v, self.linear)
+        factors = system.factorise()
+        if self.problem is _problem.fixed_point:
+            slack = _SLACK if own else 1.0
+            verdict = accept_fixed_point(residual, v, claimed, tolerance, slack)
+        else:
+            verdict = accept_root(residual, v, claimed, tolerance, system, factors, polish=own)
+        # Under an adjoint that differentiates through the solver, the polish is a constant shift.
+        polished = view.unravel(view.ravel(z) + stop_gradient(verdict.z - v))
+        extra = {
+            "result": verdict.result,
+            "error": verdict.error,
+            "factors": Factors(factors),
+        }
+        return polished, extra
+
+
+class _GivenLoop(optx.AbstractAdjoint):
+    """Runs an Optimistix solver in the loop that the real adjoint has chosen."""
+
+    loop: Callable
+
+    def apply(self, primal_fn: Callable, rewrite_fn: Callable, inputs: Any, tags: Any) -> Any:
+        del rewrite_fn, tags
+        return primal_fn((*inputs, self.loop))
+
+
+class Search(eqx.Module):
+    """How an equation is solved: an Optimistix solver and what it is given."""
+
+    solver: optx.AbstractIterativeSolver
+    options: dict[str, Any]
+    max_steps: int | None = eqx.field(static=True)
+
+
+def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
+    """Solves the equation by Optimistix, in real numbers of one dtype, and checks the result."""
+    equation, guess, arguments, search, loop = inputs
+    problem, view = equation.problem, RealView(guess)
+    scale: Array | float = 1.0
+    if problem is _problem.root:
+        v = view.ravel(guess)
+        scale = scale_of(stop_gradient(equation.residual(view, arguments)), v, equation.linear.name)
+
+    def real(y: PyTree, _: None) -> PyTree:
+        out = equation.fn(view.untree(y), arguments)
+        if problem is _problem.minimum:
+            return out.astype(view.dtype)
+        out = RealView(out).tree(out)
+        return jtu.tree_map(lambda f: f / scale, out) if problem is _problem.root else out
+
+    solution = problem.search(
+        real,
+        search.solver,
+        view.tree(guess),
+        None,
+        search.options,
+        max_steps=search.max_steps,
+        adjoint=_GivenLoop(loop),
+        throw=False,
+    )
+    z = view.untree(solution.value)
+    z, extra = equation.accept(z, arguments, solution.result, own=True)
+    return z, extra | {"steps": solution.stats["num_steps"]}
+
+
+def _call_solver(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
+    """Calls a foreign solver once, and checks what it returns."""
+    equation, guess, arguments, solver, _ = inputs
+    z, aux = solver(guess, arguments)
+    z, extra = equation.accept(z, arguments, optx.RESULTS.successful, own=False)
+    return z, extra | {"aux": eqx.filter(aux, eqx.is_array)}
+
+
+def _residual(z: PyTree, extra: PyTree, inputs: tuple) -> Float[Array, " n"]:
+    """F(z, θ) as a vector."""
+    del extra
+    equation, _, arguments, *_ = inputs
+    view = RealView(z)
+    return equation.residual(view, arguments)(view.ravel(z))
+
+
+class Solved(eqx.Module):
+    """A solution with its result code, and what else the solve has told."""
+
+    value: PyTree
+    extra: dict[str, Any]
+
+
+def solve(
+    equation: Equation,
+    guess: PyTree,
+    arguments: PyTree,
+    how: Search | Callable,
+    adjoint: optx.AbstractAdjoint,
+) -> Solved:
+    """z with F(z, arguments) = 0, differentiable in the arguments, raising or NaN on failure.
+
+    `how` is a `Search`, or a solver (guess, arguments) ↦ (z, aux) that captures no tracer.
+    """
+    primal = _search if isinstance(how, Search) else _call_solver
+    inputs = (equation, stop_gradient(guess), arguments, stop_gradient(how))
+    if isinstance(adjoint, Implicit | Neumann):
+        config = adjoint.rule(primal, (*inputs, None), equation.linear.tags).config
+        equation = eqx.tree_at(lambda e: e.linear, equation, config)
+        inputs = (equation, *inputs[1:])
+    value, extra = adjoint.apply(primal, _residual, inputs, equation.linear.tags)
+    failed = extra["result"] != optx.RESULTS.successful
+    linear = equation.linear
+    message = _FAILED.format(name=linear.name, unknown=describe(value))
+    return Solved(guarded(value, failed, message, linear.throw), extra)

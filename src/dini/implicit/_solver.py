@@ -1,0 +1,160 @@
+"""Decorators on a solver: any solver becomes differentiable."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import equinox as eqx
+import jax
+import optimistix as optx
+from jaxtyping import PyTree
+
+from dini._tree import RealView, asarrays
+from dini.implicit import _problem
+from dini.implicit._call import Decorated, apply_user, inexact, split_aux
+from dini.implicit._options import Options, SolverOptions
+from dini.implicit._problem import Problem, check_output
+from dini.implicit._solve import Equation, solve
+
+
+def _decorator(problem: Problem, name: str, equation: Callable, options: dict[str, Any]) -> Callable:
+    if not callable(equation):
+        raise TypeError(f"dini.{name} takes the equation, a function, and was given {equation!r}.")
+
+    def decorate(solver: Callable) -> Decorated:
+        def run(config: tuple[Options, str, bool], data: tuple) -> Any:
+            return _solve_foreign(problem, equation, solver, *config, *data)
+
+        return Decorated(solver, name, tuple(SolverOptions.__annotations__), options, run)
+
+    return decorate
+
+
+def _solve_foreign(
+    problem: Problem,
+    fn: Callable,
+    solver: Callable,
+    options: Options,
+    name: str,
+    full: bool,
+    guess: PyTree,
+    arguments: PyTree,
+) -> Any:
+    def pair(guess: PyTree, arguments: PyTree) -> tuple[PyTree, PyTree]:
+        out = apply_user(solver, guess, arguments)
+        z, aux = split_aux(out, options.has_aux, name, "the solver")
+        return asarrays(z), aux
+
+    def value(z: PyTree, arguments: PyTree) -> PyTree:
+        return inexact(apply_user(fn, z, arguments))
+
+    closed_solver = eqx.filter_closure_convert(pair, guess, arguments)
+    z, aux = closed_solver.out_struct
+    closed = eqx.filter_closure_convert(value, z, arguments)
+    check_output(problem, name, z, closed.out_struct)
+    eps = RealView(z).eps
+    rtol = problem.tolerance(eps) if options.rtol is None else options.rtol
+    atol = problem.tolerance(eps) if options.atol is None else options.atol
+    equation = Equation(problem, closed, options.linear(problem, name, rtol), rtol, atol)
+    adjoint = options.configured_adjoint(name, rtol)
+    solved = solve(equation, guess, arguments, closed_solver, adjoint)
+    aux = eqx.combine(solved.extra["aux"], eqx.filter(aux, _is_struct, inverse=True))
+    if not full:
+        return (solved.value, aux) if options.has_aux else solved.value
+    stats = {"error": solved.extra["error"]}
+    return optx.Solution(solved.value, solved.extra["result"], aux, stats, state=None)
+
+
+def _is_struct(x: Any) -> bool:
+    return isinstance(x, jax.ShapeDtypeStruct)
+
+
+def custom_root(
+    residual: Callable, **options: Unpack[SolverOptions]
+) -> Callable[[Callable], Decorated]:
+    """Makes any solver of F(z, *args, **kwargs) = 0 differentiable.
+
+    The solver is called as `solver(init, *args, **kwargs)` and F as `F(z, *args, **kwargs)`, with
+    the same arguments and keywords. The solver may be any code that JAX can trace: loops, a
+    `jax.pure_callback` to SciPy, C through the FFI. It runs once for a value and once for a value
+    with derivatives; its own tangents are never used, and the derivative in `init` is zero. On a
+    method, solver and F both get `self` first.
+
+    Args:
+        residual: F; any tree with as many real numbers as z.
+        **options: `rtol` and `atol` (√eps of z's dtype, 1.5e-8 in float64, by default) for the
+            check of what the solver returned, by its Newton correction −(∂zF)⁻¹ F;
+            `linear_solver`, `preconditioner`, `tags`, `adjoint`, `throw` (True), and `has_aux`
+            (False: with True the solver returns (z, aux) and so does the call, with aux a constant
+            for derivatives; F returns the residual alone).
+
+    Returns:
+        A decorator for the solver.
+
+    Raises:
+        TypeError: when there are not as many equations as unknowns, or z has no inexact number.
+        RuntimeError: with throw=True, when what the solver returned does not solve the equation
+            within the tolerance, or the linear solve of a derivative fails; with throw=False the
+            result is NaN instead.
+    """
+    return _decorator(_problem.root, "custom_root", residual, {**options})
+
+
+def custom_fixed_point(
+    map: Callable, **options: Unpack[SolverOptions]
+) -> Callable[[Callable], Decorated]:
+    """Makes any solver of z = T(z, *args, **kwargs) differentiable.
+
+    As `custom_root`; what the solver returned is checked by |T(z) − z| ≤ atol + rtol |z|, with
+    rtol = atol = eps^(3/4) (1.8e-12 in float64) by default.
+
+    Args:
+        map: T, which returns a tree like z.
+        **options: as for `custom_root`.
+
+    Returns:
+        A decorator for the solver.
+
+    Raises:
+        TypeError, RuntimeError: as `custom_root`.
+    """
+    return _decorator(_problem.fixed_point, "custom_fixed_point", map, {**options})
+
+
+def custom_minimum(
+    objective: Callable, **options: Unpack[SolverOptions]
+) -> Callable[[Callable], Decorated]:
+    """Makes any solver of argmin_z f(z, *args, **kwargs) differentiable.
+
+    As `custom_root` with F = ∇f; the Hessian must be positive definite at the solution.
+
+    Args:
+        objective: f, which returns one real number.
+        **options: as for `custom_root`.
+
+    Returns:
+        A decorator for the solver.
+
+    Raises:
+        TypeError, RuntimeError: as `custom_root`.
+    """
+    return _decorator(_problem.minimum, "custom_minimum", objective, {**options})
+
+
+def custom_least_squares(
+    residual: Callable, **options: Unpack[SolverOptions]
+) -> Callable[[Callable], Decorated]:
+    """Makes any solver of argmin_z ½ |r(z, *args, **kwargs)|² differentiable.
+
+    As `custom_minimum` with f = ½ |r|².
+
+    Args:
+        residual: r, any tree of numbers.
+        **options: as for `custom_root`.
+
+    Returns:
+        A decorator for the solver.
+
+    Raises:
+        TypeError, RuntimeError: as `custom_root`.
+    """
+    return _decorator(_problem.least_squares, "custom_least_squares", residual, {**options})

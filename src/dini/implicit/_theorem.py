@@ -1,0 +1,153 @@
+"""The implicit function theorem, as one differentiation rule."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import optimistix as optx
+from jax.custom_derivatives import zero_from_primal
+from jaxtyping import Array, Bool, Float, PyTree
+
+from dini._tree import RealView, describe
+from dini.linear import LinearConfig, System
+from dini.rules import linearise
+
+
+class Factors(eqx.Module):
+    """What a linear solver made of ∂zF in the primal solve, for the derivatives to share."""
+
+    state: PyTree[Array] | None
+
+
+class TangentRule(Protocol):
+    """How ∂zF ż = b is solved for ż: exactly, or by a few terms of a series."""
+
+    @property
+    def config(self) -> LinearConfig:
+        """What the user said about linear solves."""
+        ...
+
+    def tangent(
+        self, system: System, factors: PyTree[Array] | None, b: Array, failed: Array
+    ) -> Float[Array, " n"]:
+        """The solution ż, linear in b."""
+        ...
+
+
+@eqx.filter_custom_jvp
+def implicit_function(
+    primal_fn: Callable[[PyTree], tuple[PyTree, PyTree]],
+    residual_fn: Callable[[PyTree, PyTree, PyTree], PyTree],
+    inputs: PyTree,
+    rule: TangentRule,
+) -> tuple[PyTree, PyTree]:
+    """z(θ) with F(z(θ), θ) = 0, differentiable to every order.
+
+    Args:
+        primal_fn: θ ↦ (z, extra), any code; its own tangents are never used.
+        residual_fn: (z, extra, θ) ↦ F, with as many real numbers as z.
+        inputs: θ, a pytree; its inexact arrays are differentiated. The two functions must reach
+            no other tracer.
+        rule: how the linear system of the theorem is solved.
+
+    Returns:
+        (z, extra). `extra` is constant for derivatives; an `optx.RESULTS` in it says whether z may
+        be differentiated, and a `Factors` in it is used again.
+    """
+    del residual_fn, rule
+    return jtu.tree_map(jnp.asarray, primal_fn(inputs))
+
+
+# F(z(θ), θ) = 0 for all θ  ⇒  ∂zF ż + ∂θF θ̇ = 0  ⇒  ż = −(∂zF)⁻¹ ∂θF θ̇.
+# z comes from the wrapped function itself, whose derivative is this rule again: so every order
+# follows. The solve is linear in its right-hand side and transposable: so reverse mode follows,
+# θ̄ = −(∂θF)ᵀ (∂zF)⁻ᵀ z̄.
+@implicit_function.def_jvp
+def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
+    primal_fn, residual_fn, inputs, rule = primals
+    inputs_dot = tangents[2]
+    z, extra = implicit_function(primal_fn, residual_fn, inputs, rule)
+    zeros = zero_from_primal((z, extra), symbolic_zeros=True)
+    if not jtu.tree_leaves(inputs_dot):
+        return (z, extra), zeros
+    moving, still = eqx.partition(inputs, jtu.tree_map(_is_some, inputs_dot, is_leaf=_is_none))
+    failed = has_failed(extra)
+    if not rule.config.throw:
+        inputs_dot = poison(inputs_dot, failed)
+    name = f"the equation of {rule.config.name}"
+
+    def of_inputs(moving: PyTree) -> Float[Array, " n"]:
+        f = residual_fn(z, extra, eqx.combine(moving, still))
+        return RealView(f).ravel(f)
+
+    view = RealView(z)
+    _, pushforward, _ = linearise(of_inputs, moving, name)
+    system = system_at(lambda z: residual_fn(z, extra, inputs), z, rule.config)
+    factors = find(extra, Factors)
+    state = system.factorise() if factors is None else factors.state
+    z_dot = rule.tangent(system, state, -pushforward(inputs_dot), failed)
+    return (z, extra), (_merge(view.unravel(z_dot), zeros[0]), zeros[1])
+
+
+def system_at(residual: Callable[[PyTree], PyTree], z: PyTree, config: LinearConfig) -> System:
+    """The linear system of ∂zF at z, linearised once, on vectors of real numbers."""
+    view = RealView(z)
+
+    def flat(v: Float[Array, " n"]) -> Float[Array, " n"]:
+        f = residual(view.unravel(v))
+        return RealView(f).ravel(f).astype(view.dtype)
+
+    v = view.ravel(z)
+    f, derivative, by_rows = linearise(flat, v, f"the equation of {config.name}")
+    if f.shape != v.shape:
+        raise ValueError(
+            f"{config.name}: the residual has {f.size} real numbers and the unknown has {v.size}; "
+            f"the theorem needs as many equations as unknowns. The unknown is {describe(z)}."
+        )
+    struct = jax.ShapeDtypeStruct(v.shape, v.dtype)
+    return System(config, derivative, struct, view.eps, by_rows)
+
+
+def has_failed(extra: PyTree) -> Bool[Array, ""]:
+    """Whether the primal solve has reported anything but success."""
+    result = find(extra, optx.RESULTS)
+    return jnp.asarray(False) if result is None else result != optx.RESULTS.successful
+
+
+def poison(tree: PyTree, failed: Bool[Array, ""]) -> PyTree:
+    """A linear map that is the identity, or NaN on every inexact leaf where `failed`.
+
+    A product and no `where`: its tangent and its transpose are NaN too, of zeros as well.
+    """
+
+    def scale(x: Any) -> Any:
+        return x * jnp.where(failed, jnp.nan, 1).astype(x.dtype) if eqx.is_inexact_array(x) else x
+
+    return jtu.tree_map(scale, tree)
+
+
+def find(tree: PyTree, kind: Any) -> Any:
+    """The first node of a kind in a tree, or None."""
+    nodes = jtu.tree_leaves(tree, is_leaf=lambda x: isinstance(x, kind))
+    return next((x for x in nodes if isinstance(x, kind)), None)
+
+
+def _merge(tangent: PyTree, zeros: PyTree) -> PyTree:
+    """The tangent where z is inexact, the zeros that JAX expects elsewhere."""
+    leaves, treedef = jtu.tree_flatten(zeros)
+    return treedef.unflatten(
+        t if eqx.is_inexact_array(t) else zero
+        for t, zero in zip(treedef.flatten_up_to(tangent), leaves, strict=True)
+    )
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _is_some(x: Any) -> bool:
+    return x is not None
+

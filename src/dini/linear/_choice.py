@@ -1,0 +1,94 @@
+"""The choice of a linear solver, and the Krylov method behind the automatic one."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float
+
+from dini._tree import max_abs
+
+# A dense factorisation is cheaper than Krylov iterations up to about this many unknowns, and
+# affordable as a fallback up to about that many (128 MiB in float64).
+DENSE = 256
+DENSE_FALLBACK = 4096
+
+
+def choose(
+    linear_solver: lx.AbstractLinearSolver | str,
+    size: int,
+    tags: frozenset[object],
+    rtol: float | Array,
+) -> lx.AbstractLinearSolver:
+    """The Lineax solver for a system of `size` unknowns whose operator carries `tags`."""
+    if isinstance(linear_solver, lx.AbstractLinearSolver):
+        return linear_solver
+    if linear_solver != "auto":
+        raise ValueError(
+            f'linear_solver must be "auto" or a Lineax solver, and is {linear_solver!r}.'
+        )
+    structured = tags & {
+        lx.diagonal_tag,
+        lx.tridiagonal_tag,
+        lx.lower_triangular_tag,
+        lx.upper_triangular_tag,
+    }
+    if structured or size <= DENSE:
+        return lx.AutoLinearSolver(well_posed=True)
+    definite = tags & {lx.positive_semidefinite_tag, lx.negative_semidefinite_tag}
+    first = lx.CG(rtol, rtol) if definite else lx.BiCGStab(rtol, rtol)
+    if size <= DENSE_FALLBACK:
+        return KrylovWithFallback(first, lx.LU())
+    return KrylovWithFallback(first, lx.GMRES(rtol, rtol, restart=100))
+
+
+class KrylovWithFallback(lx.AbstractLinearSolver):
+    """A Krylov method with short recurrences, and a sturdier solver for where it breaks down.
+
+    Short recurrences are cheap, and stagnate on some operators. The sturdier solver runs inside a
+    `while_loop` of at most one turn: under `vmap` that turn is skipped unless some lane needs it,
+    where a `cond` would always take it.
+    """
+
+    first: lx.AbstractLinearSolver
+    second: lx.AbstractLinearSolver
+
+    def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> Any:
+        """The operator, with its Jacobian linearised."""
+        del options
+        return lx.linearise(operator)
+
+    def compute(
+        self, state: Any, vector: Float[Array, " n"], options: dict[str, Any]
+    ) -> tuple[Float[Array, " n"], lx.RESULTS, dict[str, Any]]:
+        """Solves with the first solver, then, where its residual is too large, with the second."""
+        x, _, _ = self.first.compute(self.first.init(state, options), vector, options)
+        target = 10 * self.first.rtol * max_abs(vector)  # pyright: ignore[reportAttributeAccessIssue]
+
+        def unsolved(x: Float[Array, " n"]) -> Array:
+            return ~(max_abs(vector - state.mv(x)) <= target)
+
+        def again(carry: tuple) -> tuple:
+            x, result, _ = self.second.compute(
+                self.second.init(state, options), vector, options
+            )
+            return x, jnp.asarray(False)
+
+        x, _ = jax.lax.while_loop(lambda carry: carry[1], again, (x, unsolved(x)))
+        return x, lx.RESULTS.successful, {}
+
+    def transpose(self, state: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The state of the transposed operator."""
+        if "preconditioner" in options:
+            options = options | {"preconditioner": options["preconditioner"].transpose()}
+        return state.transpose(), options
+
+    def conj(self, state: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The state of the conjugated operator: every system here is real."""
+        return state, options
+
+    def assume_full_rank(self) -> bool:
+        """Whether the solver assumes that operators have full rank."""
+        return True

@@ -1,0 +1,216 @@
+"""The linear system of a derivative: how it is solved, and how the answer is checked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import lineax as lx
+from jaxtyping import Array, Bool, Float, PyTree
+
+from dini._tree import all_finite, max_abs, stop_gradient
+from dini.linear._choice import choose
+
+_FAILED_EQUATION = (
+    "the derivative of {name} was asked for at a point that does not solve the equation: its "
+    "solver failed. Look at the result of `.solve(...)` with throw=False; try a better guess, "
+    "another solver, or a larger max_steps."
+)
+_NOT_FINITE = (
+    "the {side} solve of {name} was given a right-hand side that is not finite (NaN or infinite "
+    "{given}): look at what the {given} was computed from."
+)
+_NOT_SOLVED = (
+    "the {side} solve of {name}, a linear system of {size} unknowns, failed: its residual is larger "
+    "than the relative tolerance allows. ∂zF is singular or nearly so at the solution, or {solver} "
+    "stagnated. Try linear_solver=lineax.LU() or lineax.AutoLinearSolver(well_posed=False), a "
+    "preconditioner, or a scaled equation; a larger rtol accepts a less accurate derivative."
+)
+
+
+class LinearConfig(eqx.Module):
+    """What the user says about the linear systems of a derivative.
+
+    Attributes:
+        solver: "auto" or any Lineax solver.
+        preconditioner: an approximate inverse of ∂zF, a Lineax operator on vectors of shape
+            (size,), for the solvers that read one.
+        tags: Lineax tags that hold for ∂zF.
+        rtol: relative tolerance of the equation's own solve, which the checks here follow.
+        throw: whether a failure raises, or gives NaN.
+        name: what errors call the equation.
+    """
+
+    solver: lx.AbstractLinearSolver | str = "auto"
+    preconditioner: lx.AbstractLinearOperator | None = None
+    tags: frozenset[object] = eqx.field(static=True, default=frozenset())
+    rtol: float | Array = 0.0
+    throw: bool = eqx.field(static=True, default=True)
+    name: str = eqx.field(static=True, default="an implicit function")
+
+
+class System(eqx.Module):
+    """A square real system A x = b of `size` unknowns, A known by its action.
+
+    `by_rows` says that A has no forward mode, so that a dense A is built from its transpose.
+    `eps` is the machine epsilon of the least precise number in A.
+    """
+
+    config: LinearConfig
+    matvec: Callable[[Float[Array, " n"]], Float[Array, " n"]]
+    struct: jax.ShapeDtypeStruct = eqx.field(static=True)
+    eps: float = eqx.field(static=True)
+    by_rows: bool = eqx.field(static=True, default=False)
+
+    @property
+    def target(self) -> float | Array:
+        """The relative residual that an iterative solver aims at: rtol, at least 64 eps."""
+        return jnp.maximum(self.config.rtol, 64 * self.eps)
+
+    @property
+    def accepted(self) -> float | Array:
+        """The largest relative residual accepted: ten times the target, at least 16 √eps."""
+        return jnp.maximum(10 * self.target, 16 * self.eps**0.5)
+
+    @property
+    def solver(self) -> lx.AbstractLinearSolver:
+        """The Lineax solver chosen."""
+        return choose(self.config.solver, self.struct.shape[0], self.config.tags, self.target)
+
+    def factorise(self) -> PyTree[Array] | None:
+        """What a direct solver makes of A, for all solves with A and Aᵀ; None if iterative."""
+        if self.by_rows:
+            vecmat = jax.linear_transpose(self.matvec, self.struct)
+            rows = jax.vmap(lambda e: vecmat(e)[0])(jnp.eye(*self.struct.shape, dtype=self.struct.dtype))
+            operator = lx.MatrixLinearOperator(rows, self.config.tags)
+        else:
+            operator = lx.FunctionLinearOperator(self.matvec, self.struct, self.config.tags)
+        state = self.solver.init(operator, {})
+        parts = jtu.tree_leaves(state, is_leaf=_is_operator)
+        return None if any(map(_is_operator, parts)) else stop_gradient(state)
+
+    def compute(
+        self,
+        factors: PyTree[Array] | None,
+        matvec: Callable[[Float[Array, " n"]], Float[Array, " n"]],
+        b: Float[Array, " n"],
+        failed: Bool[Array, ""],
+        transpose: bool = False,
+    ) -> tuple[Float[Array, " n"], Bool[Array, ""], Bool[Array, ""]]:
+        """Solves A x = b, or Aᵀ x = b with `transpose`; `matvec` is that of A or Aᵀ.
+
+        The right-hand side is scaled to 1 first. Where there is nothing to solve (the equation
+        itself has failed, or b is zero or not finite) the system solved is I x = 1, so that no
+        iteration runs in vain.
+
+        Returns:
+            x, whether b is finite, and whether the system is solved.
+        """
+        size = max_abs(b)
+        finite = jnp.isfinite(size)
+        idle = failed | ~finite | (size == 0)
+        unit = jnp.where(idle, 1, b / jnp.where(idle, 1, size))
+
+        def action(v: Float[Array, " n"]) -> Float[Array, " n"]:
+            return jnp.where(idle, v, matvec(v))
+
+        x, correction = self._solve(factors, action, unit, transpose, idle)
+        residual = max_abs(unit - action(x))
+        solved = (residual <= self.accepted) & (correction <= self.accepted * max_abs(x))
+        solved = idle | (solved & all_finite(x))
+        return jnp.where(idle, 0, x * size), finite, solved
+
+    def _solve(
+        self,
+        factors: PyTree[Array] | None,
+        action: Callable[[Float[Array, " n"]], Float[Array, " n"]],
+        b: Float[Array, " n"],
+        transpose: bool,
+        idle: Bool[Array, ""],
+    ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+        """x, and the size of its last correction: what iterative refinement adds, or 0."""
+        solver, options = self.solver, {}
+        if factors is None:
+            tags = self.config.tags
+            tags = lx.transpose_tags(tags) if transpose else tags
+            operator = lx.FunctionLinearOperator(action, self.struct, tags)
+            if self.config.preconditioner is not None:
+                p = self.config.preconditioner
+                options["preconditioner"] = p.transpose() if transpose else p
+            x, _, _ = solver.compute(solver.init(operator, options), b, options)
+            return x, jnp.zeros_like(b, shape=())
+        if transpose:
+            factors, options = solver.transpose(factors, options)
+        # One step of refinement: A (x + δ) = b with A δ = b − A x. Its size against x estimates
+        # the error of x, whatever the scale of the rows of A.
+        x, _, _ = solver.compute(factors, b, options)
+        delta, _, _ = solver.compute(factors, b - action(x), options)
+        x, delta = jnp.where(idle, b, x), jnp.where(idle, 0, delta)
+        return x + delta, max_abs(delta)
+
+    def inverse(
+        self, factors: PyTree[Array] | None, b: Float[Array, " n"], failed: Bool[Array, ""]
+    ) -> Float[Array, " n"]:
+        """A⁻¹ b as a linear function of b that JAX can differentiate and transpose, checked.
+
+        With config.throw a failure raises inside the solve, where nothing differentiates it away;
+        without, the answer is NaN.
+        """
+
+        def checked(side: str, given: str, transpose: bool) -> Callable:
+            words = {"side": side, "given": given, "solver": type(self.solver).__name__}
+
+            def solve(matvec: Callable, b: Float[Array, " n"]) -> Float[Array, " n"]:
+                x, finite, solved = self.compute(factors, matvec, b, failed, transpose)
+                return _report(self.config, x, words, failed, finite, solved)
+
+            return solve
+
+        forward = checked("tangent", "tangent", transpose=False)
+        backward = checked("adjoint", "cotangent", transpose=True)
+        return jax.lax.custom_linear_solve(self.matvec, b, forward, backward)
+
+def guarded(
+    tree: PyTree[Array], failed: Bool[Array, ""], message: str, throw: bool
+) -> PyTree[Array]:
+    """The identity; where `failed` it raises or gives NaN, for the value and every derivative.
+
+    It is written as the solution of I x = b: what checks stands inside the solve, where neither
+    differentiation nor dead-code elimination can part it from the value, tangent or cotangent.
+    """
+
+    def solve(_: Callable, leaves: list[Array]) -> list[Array]:
+        if throw:
+            return eqx.error_if(leaves, failed, message)
+        return [jnp.where(failed, jnp.nan, x).astype(x.dtype) for x in leaves]
+
+    inexact, rest = eqx.partition(tree, eqx.is_inexact_array)
+    leaves, treedef = jtu.tree_flatten(inexact)
+    leaves = jax.lax.custom_linear_solve(lambda v: v, leaves, solve, solve)
+    return eqx.combine(treedef.unflatten(leaves), rest)
+
+
+def _report(
+    config: LinearConfig,
+    x: Float[Array, " n"],
+    words: dict[str, str],
+    failed: Bool[Array, ""],
+    finite: Bool[Array, ""],
+    solved: Bool[Array, ""],
+) -> Float[Array, " n"]:
+    """x where all went well; else an error that says what did not, or NaN."""
+    bad = failed | ~finite | ~solved
+    if not config.throw:
+        return jnp.where(bad, jnp.nan, x)
+    which = jnp.where(failed, 0, jnp.where(finite, 2, 1))
+    messages = [
+        m.format(name=config.name, size=x.shape[0], **words)
+        for m in (_FAILED_EQUATION, _NOT_FINITE, _NOT_SOLVED)
+    ]
+    return eqx.branched_error_if(x, bad, which, messages)
+
+
+def _is_operator(x: Any) -> bool:
+    return isinstance(x, lx.AbstractLinearOperator)

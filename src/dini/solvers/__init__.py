@@ -1,0 +1,4 @@
+"""Solvers, each an Optimistix solver."""
+
+from dini.solvers._anderson import Anderson as Anderson
+from dini.solvers._picard import Picard as Picard

@@ -1,0 +1,5 @@
+"""What all tests share: double precision."""
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
