@@ -4,8 +4,7 @@ One residual function and one decorator give the steady state, the elasticities 
 everything, a calibration that goes through the solve, and the standard errors of it all.
 """
 
-# %% Set-up: double precision, because we assert to ten digits
-from collections import namedtuple
+# %% Set-up: double precision, because we assert to nine digits
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,15 +34,14 @@ class Params(NamedTuple):
     phi: float = 1.0  # Frisch elasticity of labour supply
 
 
-# Output, consumption, investment, capital, hours, wage and return; or their logarithms.
-State = namedtuple("State", "y c i k h w r", defaults=7 * (0.0,))
+VARIABLES = ["output", "consumption", "investment", "capital", "hours", "wage", "return"]
 
 
 # The unknowns are logarithms: nothing turns negative, and Newton converges from far off.
 @dini.implicit_root(solver=optx.Newton(rtol=1e-10, atol=1e-10))
-def steady_state(log_state: State, p: Params) -> list:
+def steady_state(log_variables: jax.Array, p: Params) -> list:
     """Seven residuals, zero at the steady state."""
-    y, c, i, k, h, w, r = jax.tree.map(jnp.exp, log_state)
+    y, c, i, k, h, w, r = jnp.exp(log_variables)
     return [
         p.A * k**p.alpha * h ** (1 - p.alpha) - y,  # production
         p.alpha * y / k - p.delta - r,  # capital earns its marginal product
@@ -56,28 +54,30 @@ def steady_state(log_state: State, p: Params) -> list:
 
 
 # %% Solve, from a poor guess: every unknown, the return included, is one
-guess, textbook = State(), Params()
+guess, textbook = jnp.zeros(7), Params()
 solution = steady_state.solve(guess, textbook)
-print(f"{int(solution.stats['num_steps'])} Newton steps from a guess of ones to the steady state")
-print("  ".join(f"{v} = {np.exp(x):.4f}" for v, x in solution.value._asdict().items()))
+print(f"{solution.stats['num_steps']} Newton steps from a guess of ones to the steady state\n")
 
 
 # %% Differentiate: with logarithms on both sides the Jacobian is the table of elasticities
-def log_solution(log_params: jax.Array) -> jax.Array:
-    """From eight logarithms to seven."""
-    return jnp.array(steady_state(guess, Params(*jnp.exp(log_params))))
+@jax.jit
+def elasticities(log_params: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The table, seven by eight, by forward and by reverse mode."""
+    solve = lambda logs: steady_state(guess, Params(*jnp.exp(logs)))
+    return jax.jacfwd(solve)(log_params), jax.jacrev(solve)(log_params)
 
 
-elasticities = jax.jit(jax.jacfwd(log_solution))
-table = np.asarray(elasticities(np.log(textbook)))
-print("\nElasticity of" + "".join(f"{v:>9}" for v in State._fields))
-for name, column in zip(Params._fields, table.T, strict=True):
-    print(f"  to {name:<8}" + "".join(f"{e:9.4f}" for e in column.round(4) + 0.0))
+forward, reverse = elasticities(np.log(textbook))
+print("Elasticity of  " + "".join(f"{v:>12}" for v in VARIABLES))
+print("steady state   " + "".join(f"{v:12.4f}" for v in np.exp(solution.value)))
+for name, column in zip(Params._fields, np.array(forward).T, strict=True):
+    print(f"  with {name:<8}" + "".join(f"{e:12.4f}" for e in column.round(4) + 0.0))
 
 
 # %% Assert: this model can be solved by hand; a complex step differentiates that in plain NumPy
-def by_hand(p: Params) -> np.ndarray:
+def by_hand(log_params: np.ndarray) -> np.ndarray:
     """The logarithms of the steady state."""
+    p = Params(*np.exp(log_params))
     r = (1 + p.g) * (1 + p.rho) - 1
     k_y = p.alpha / (r + p.delta)
     i_y = (p.g + p.delta) * k_y
@@ -87,75 +87,93 @@ def by_hand(p: Params) -> np.ndarray:
     return np.log([y, c_y * y, i_y * y, k_y * y, h, (1 - p.alpha) * y / h, r])
 
 
-def complex_step(f, x: np.ndarray) -> np.ndarray:
-    """The Jacobian of f, exact to rounding."""
-    return np.array([f(x + 1e-30j * e).imag / 1e-30 for e in np.eye(len(x))]).T
-
-
-exact = complex_step(lambda logs: by_hand(Params(*np.exp(logs))), np.log(textbook))
-close = dict(rtol=1e-10, atol=1e-12)
-np.testing.assert_allclose(solution.value, by_hand(textbook), **close)
-np.testing.assert_allclose(table, exact, **close)
-np.testing.assert_allclose(jax.jit(jax.jacrev(log_solution))(np.log(textbook)), exact, **close)
-print(f"Forward mode, reverse mode and closed form agree to {abs(table - exact).max():.0e}")
+complex_step = lambda f, x: np.array([f(x + 1e-30j * e).imag / 1e-30 for e in np.eye(len(x))]).T
+same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+exact = complex_step(by_hand, np.log(textbook))
+same(solution.value, by_hand(np.log(textbook)))
+same(forward, exact)
+same(reverse, exact)
+print(f"Forward mode, reverse mode and closed form agree to {abs(forward - exact).max():.0e}\n")
 
 # %% Data: the United States, 1959 Q2 to 2009 Q3; five moments for five parameters
 # A steady state knows no risk, so the premium of capital over Treasury bills comes from outside:
 # six per cent a year (Mehra and Prescott 1985). Those employed work a third of their time.
 us = macrodata.load_pandas().data
 us = us.assign(growth=us.realgdp.pct_change())[1:]  # the first quarter has no growth rate
-series = np.array(
-    [us.realcons / us.realgdp, us.realinv / us.realgdp, us.realint / 400 + 0.06 / 4]
-    + [us.growth, (1 - us.unemp / 100) / 3]
-)
+ratios = [us.realcons / us.realgdp, us.realinv / us.realgdp]
+series = np.array([*ratios, us.realint / 400 + 0.06 / 4, us.growth, (1 - us.unemp / 100) / 3])
 moments = series.mean(axis=1)
 # Newey and West's covariance of the means: the series are persistent, so three years of lags
-x, lags, n = series - moments[:, None], 12, series.shape[1]
-gamma = [x[:, lag:] @ x[:, : n - lag].T / n**2 * (1 - lag / (lags + 1)) for lag in range(lags + 1)]
+x, n, lags = series - moments[:, None], series.shape[1], 12
+gamma = [(1 - s / (lags + 1)) * x[:, s:] @ x[:, : n - s].T / n**2 for s in range(lags + 1)]
 covariance = gamma[0] + sum(G + G.T for G in gamma[1:])
 
-# %% Calibrate: Levenberg-Marquardt through the steady state and its implicit derivative
-FREE = ("alpha", "rho", "g", "omega", "chi")
+# %% Calibrate: Gauss-Newton on the distance of the moments, through the steady state
+FREE = ["alpha", "rho", "g", "omega", "chi"]
 
 
-def economy(log_free: jax.Array) -> Params:
-    """The textbook's parameters but for five, which are positive by construction."""
-    return textbook._replace(**dict(zip(FREE, jnp.exp(log_free), strict=True)))
-
-
-@dini.implicit_least_squares(solver=optx.LevenbergMarquardt(rtol=1e-10, atol=1e-10))
-def calibrate(log_free: jax.Array, target: jax.Array) -> jax.Array:
+# With as many moments as parameters the distance falls to zero: the best fit is a root.
+@dini.implicit_root(solver=optx.GaussNewton(rtol=1e-10, atol=1e-10))
+def calibration(log_free: jax.Array, target: jax.Array) -> jax.Array:
     """The model's moments relative to their targets, less one."""
-    p = economy(log_free)
-    s = jax.tree.map(jnp.exp, steady_state(guess, p))
-    return jnp.array([s.c / s.y, s.i / s.y, s.r, p.g, s.h]) / target - 1
+    p = textbook._replace(**dict(zip(FREE, jnp.exp(log_free), strict=True)))
+    y, c, i, _, h, _, r = jnp.exp(steady_state(guess, p))
+    return jnp.array([c / y, i / y, r, p.g, h]) / target - 1
 
 
-def estimate(target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Five parameters, then the seven variables of the steady state that they imply, twice."""
-    log_free = calibrate(np.log([getattr(textbook, name) for name in FREE]), target)
-    log_state = jnp.array(steady_state(guess, economy(log_free)))
-    value = jnp.exp(jnp.concatenate([log_free, log_state]))
-    return value, value
+# The derivative of the estimates in the moments, through both solves, is the delta method; the
+# elasticities at the estimates carry it on to the steady state.
+start = jnp.log(jnp.array([getattr(textbook, v) for v in FREE]))
+fit = lambda m: 2 * (calibration(start, m),)  # once to differentiate and once to keep
+slope, log_free = jax.jit(jax.jacfwd(fit, has_aux=True))(moments)
+fitted = textbook._replace(**dict(zip(FREE, np.exp(log_free).tolist(), strict=True)))
+table = np.array(elasticities(np.log(fitted))[0])
+log_state = steady_state(guess, fitted)
+slopes = np.concatenate([slope, table[:, [Params._fields.index(v) for v in FREE]] @ slope])
+values = np.exp(np.concatenate([log_free, log_state]))
+errors = values * np.sqrt(np.diag(slopes @ covariance @ slopes.T))
+print("United States    estimate      s.e.")
+for name, v, e in zip(FREE + VARIABLES, values, errors, strict=True):
+    print(f"  {name:<13}{v:10.4f}{e:10.4f}")
 
 
-# The derivative of the estimates in the data, through both solves, is the delta method.
-slope, value = jax.jit(jax.jacfwd(estimate, has_aux=True))(moments)
-error = np.sqrt(np.diag(slope @ covariance @ slope.T))
-fit = dict(zip(FREE + State._fields, value.tolist(), strict=True))
-
-
-def fitted_by_hand(m: np.ndarray) -> np.ndarray:
-    """The five parameters from the five moments: exact identification has a closed form."""
+def inverse_by_hand(m: np.ndarray) -> np.ndarray:
+    """The logarithms of the estimates: the calibration, too, has a closed form."""
     c_y, i_y, r, g, h = m
     alpha = i_y * (r + textbook.delta) / (g + textbook.delta)
-    return np.array([alpha, (1 + r) / (1 + g) - 1, g, 1 - c_y - i_y, (1 - alpha) / (c_y * h**2)])
+    chi = (1 - alpha) / (c_y * h ** (1 + 1 / textbook.phi))
+    return np.log([alpha, (1 + r) / (1 + g) - 1, g, 1 - c_y - i_y, chi])
 
 
-np.testing.assert_allclose(value[:5], fitted_by_hand(moments), rtol=1e-9)
-np.testing.assert_allclose(slope[:5], complex_step(fitted_by_hand, moments), rtol=1e-8, atol=1e-9)
-matched = [fit["c"] / fit["y"], fit["i"] / fit["y"], fit["r"], fit["g"], fit["h"]]
-np.testing.assert_allclose(matched, moments, rtol=1e-10)
-print("\nUnited States      estimate      s.e.")
-for name, v, e in zip(fit, value, error, strict=True):
-    print(f"  {name:<14}{v:11.4f}{e:10.4f}")
+y, c, i, _, h, _, r = np.exp(log_state)
+same([c / y, i / y, r, fitted.g, h], moments)
+same(log_free, inverse_by_hand(moments))
+same(slope, complex_step(inverse_by_hand, moments))
+
+# %% Plot: the elasticities at the estimates, and the history about the steady state
+figure, axes = plt.subplot_mosaic(
+    "EC;EI;ER", width_ratios=(1.8, 1), figsize=(9, 4.8), layout="constrained"
+)
+left, rows = axes["E"], np.arange(8) + 0.5
+left.pcolormesh(table.T, cmap="PuOr_r", vmin=-1.7, vmax=1.7, edgecolors="white", lw=2)
+for (row, column), e in np.ndenumerate(table.T.round(2)):
+    text = f"{e:.2f}".replace("-", "−") if e else "0"
+    ink = "white" if abs(e) > 1 else "black" if e else "0.6"
+    left.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink)
+names = "productivity A, capital share α, depreciation δ, impatience ρ, growth g, "
+names += "other demand ω, dislike of work χ, Frisch elasticity φ"
+left.set_yticks(rows, names.split(", "))
+left.set_xticks(rows[:7], "output consum. invest. capital hours wage return".split())
+left.tick_params(length=0, labeltop=True, labelbottom=False)
+left.invert_yaxis()
+left.spines[:].set_visible(False)
+left.set_title("Elasticities of the US steady state", fontweight="bold", loc="left")
+titles = "Consumption, % of GDP", "Investment, % of GDP", "Return on capital, % a year"
+for axis, title, k, unit in zip("CIR", titles, range(3), (100, 100, 400), strict=True):
+    mean, band = unit * moments[k], unit * 1.96 * np.sqrt(covariance[k, k])
+    axes[axis].plot(us.year + (us.quarter - 1) / 4, unit * series[k], color="0.4", lw=1)
+    axes[axis].axhspan(mean - band, mean + band, color="#b35806", alpha=0.3, lw=0)
+    axes[axis].axhline(mean, color="#b35806", lw=2)
+    axes[axis].set_title(f"{title}: {mean:.1f} ± {band:.1f}", fontsize=10, loc="left")
+    axes[axis].spines[["top", "right"]].set_visible(False)
+figure.savefig(Path(__file__).parents[1] / "docs/images/steady_state.png", dpi=200)

@@ -24,7 +24,25 @@ def is_numeric(leaf: Any) -> bool:
 
 def asarrays(tree: PyTree) -> PyTree:
     """Turns every numeric leaf into a JAX array, a Python float into a weakly typed one."""
-    return jtu.tree_map(lambda x: jnp.asarray(x) if is_numeric(x) else x, tree)
+
+    def leaf(x: Any) -> Any:
+        return jnp.asarray(x) if is_numeric(x) and not eqx.is_array(x) else x
+
+    return jtu.tree_map(leaf, tree)
+
+
+class Closed(eqx.Module):
+    """A function whose captured arrays, traced ones too, are leaves; it returns arrays."""
+
+    fn: Callable
+
+    def __init__(self, fn: Callable, *args: PyTree) -> None:
+        """Traces `fn` once, for arguments like these."""
+        self.fn = eqx.filter_closure_convert(fn, *args)
+
+    def __call__(self, *args: PyTree) -> PyTree:
+        """The value; only the traced program runs, and no more of the user's Python."""
+        return asarrays(self.fn(*args))
 
 
 def stop_gradient(tree: PyTree) -> PyTree:
@@ -33,7 +51,7 @@ def stop_gradient(tree: PyTree) -> PyTree:
 
 
 def describe(tree: PyTree) -> str:
-    """`float64[3]` or `{a: float64[3], b: int32[]}`: the shapes and dtypes of a tree, for errors."""
+    """`float64[3]` or `{a: float64[3], b: int32[]}`: a tree in shapes and dtypes, for errors."""
 
     def leaf(x: Any) -> str:
         if not hasattr(x, "dtype"):
@@ -92,17 +110,15 @@ class RealView(eqx.Module):
 
     def _rebuild(self, leaves: list[Array]) -> PyTree:
         remaining = iter(leaves)
-        return self.treedef.unflatten(
-            [next(remaining) if c is None else c for c in self.constants]
-        )
+        return self.treedef.unflatten([next(remaining) if c is None else c for c in self.constants])
 
     def tree(self, tree: PyTree) -> PyTree[Float[Array, "..."]]:
         """The same tree with real leaves of one dtype; a complex leaf becomes a pair."""
 
         def real(x: Array) -> PyTree:
-            parts = (x.real, x.imag) if jnp.iscomplexobj(x) else (x,)
-            parts = tuple(p.astype(self.dtype) for p in parts)
-            return parts if len(parts) > 1 else parts[0]
+            if jnp.iscomplexobj(x):
+                return x.real.astype(self.dtype), x.imag.astype(self.dtype)
+            return x.astype(self.dtype)
 
         remaining = iter([real(x) for x in self._inexact(tree)])
         leaves = [next(remaining) if c is None else None for c in self.constants]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
+import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree, Scalar
 
@@ -24,8 +25,8 @@ _Vector = Float[Array, " n"]
 class Tolerance(eqx.Module):
     """|error| ≤ atol + rtol |z|, in a norm; never asking for more than a few units of rounding."""
 
-    rtol: float | Array
-    atol: float | Array
+    rtol: float
+    atol: float
     norm: Callable[[PyTree], Scalar]
     eps: float = eqx.field(static=True)
 
@@ -52,16 +53,21 @@ def accept_fixed_point(
 ) -> Verdict:
     """Accepts z where |T(z) − z| is within the tolerance.
 
-    A step that is small against |z| proves nothing where the steps do not shrink: along r the
-    error is r / (1 − λ), with λ the growth of the displacement from z to T(z), and where λ ≥ 1
-    that is what must be within the tolerance.
+    A step that is small against |z| proves nothing where the steps do not shrink. Along r the
+    error is about |r|² / |(∂T − I) r|, and where the displacement does not shrink from z to T(z)
+    it is that which must be within the tolerance: infinite for T(z) = z + 1.
     """
     r = displacement(z)
-    r_next = displacement(z + r)
-    square = jnp.vdot(r, r)
-    growth = jnp.vdot(r, r_next) / jnp.where(square > 0, square, 1)
-    error = jnp.where(growth >= 1, jnp.abs(r) / jnp.abs(1 - growth), jnp.abs(r))
-    error = jnp.where(square > 0, error, jnp.abs(r))
+    # A displacement that is mere rounding tells no direction: take another, of a size that shows,
+    # and ask only that T is not the identity along it.
+    rounding = max_abs(r) <= 64 * tolerance.eps * max_abs(z)
+    root_eps = tolerance.eps**0.5
+    sample = root_eps * jnp.cos(1 + jnp.arange(z.size, dtype=z.dtype)) * (1 + jnp.abs(z))
+    along = jnp.where(rounding, sample, r)
+    change = displacement(z + along) - r
+    gap = jnp.linalg.norm(change) / jnp.linalg.norm(along)
+    trusted = jnp.where(rounding, ~(gap <= 4 * root_eps), jnp.vdot(along, change) < 0)
+    error = jnp.abs(r) / jnp.where(trusted, 1, jnp.where(rounding, 0, gap))
     near = tolerance.of(error, z) <= slack
     result = _result(claimed, z, r, near, optx.RESULTS.nonlinear_divergence)
     return stop_gradient(Verdict(z, result, max_abs(error)))
@@ -87,9 +93,13 @@ def accept_root(
     never = jnp.asarray(False)
 
     def correction(z: _Vector) -> tuple[_Vector, _Vector, Bool[Array, ""]]:
+        # A residual that has underflowed to 0 with its derivative is no root: ask for A⁻¹ 1 there.
         f = residual(z)
-        delta, finite, solved = rough.compute(factors, system.matvec, -f, never)
-        return f, delta, finite & solved
+        exact = max_abs(f) == 0
+        b = jnp.where(exact, 1, -f)
+        delta, finite, solved = rough.compute(factors, system.matvec, b, never)
+        solved = jnp.where(exact, all_finite(delta), finite & solved)
+        return f, jnp.where(exact, 0, delta), solved
 
     f, delta, solved = correction(z)
     _, after, solved_after = correction(z + delta)
@@ -102,7 +112,8 @@ def accept_root(
         z, error = jnp.where(moved, z + delta, z), jnp.where(moved, max_abs(after), max_abs(delta))
     else:
         near, error = tolerance.of(delta, z) <= 1, max_abs(delta)
-    why = optx.RESULTS.where(solved, optx.RESULTS.nonlinear_divergence, optx.RESULTS.singular)
+    singular = optx.RESULTS.promote(lx.RESULTS.singular)
+    why = optx.RESULTS.where(solved, optx.RESULTS.nonlinear_divergence, singular)
     result = _result(claimed, z, f, near & solved & ~runs_away, why)
     return stop_gradient(Verdict(z, result, error))
 

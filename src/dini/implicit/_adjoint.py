@@ -14,7 +14,6 @@ from dini._tree import RealView, stop_gradient
 from dini.implicit._theorem import TangentRule, find, implicit_function
 from dini.linear import LinearConfig, System, guarded
 
-
 _UNSUITABLE = (
     "the Neumann series for the derivative of {name} was asked for at a point that does not solve "
     "the equation, or its terms grow: the map is no contraction there. Use dini.Implicit()."
@@ -24,7 +23,7 @@ _UNSUITABLE = (
 class _ByTheorem(optx.AbstractAdjoint):
     """An adjoint that goes by the implicit function theorem, with some rule for its system."""
 
-    rtol: float | Array | None = eqx.field(default=None, kw_only=True)
+    rtol: float | None = eqx.field(default=None, kw_only=True)
     throw: bool = eqx.field(static=True, default=True, kw_only=True)
     name: str = eqx.field(static=True, default="an implicit function", kw_only=True)
 
@@ -153,7 +152,7 @@ class _Series(eqx.Module):
         """The last term but one, the last term, and the sum."""
 
         def step(carry: tuple[Array, Array, Array], _: None) -> tuple:
-            _, term, total = carry
+            term, total = carry[1:]
             after = term + system.matvec(term)
             return (term, after, total + after), None
 
@@ -170,9 +169,7 @@ class _Negative(eqx.Module):
 
 def _on_vectors(preconditioner: Callable[[PyTree], PyTree], view: RealView) -> Any:
     struct = jax.ShapeDtypeStruct((view.size,), view.dtype)
-    return lx.FunctionLinearOperator(
-        lambda v: view.ravel(preconditioner(view.unravel(v))), struct
-    )
+    return lx.FunctionLinearOperator(lambda v: view.ravel(preconditioner(view.unravel(v))), struct)
 
 
 def while_loop(

@@ -52,7 +52,12 @@ class Decorated:
     fn: Callable
 
     def __init__(
-        self, fn: Callable, name: str, allowed: tuple[str, ...], options: dict[str, Any], run: Callable
+        self,
+        fn: Callable,
+        name: str,
+        allowed: tuple[str, ...],
+        options: dict[str, Any],
+        run: Callable,
     ) -> None:
         if not callable(fn):
             raise TypeError(f"dini.{name} decorates a function, and was given {fn!r}.")
@@ -138,5 +143,7 @@ def split_aux(out: Any, has_aux: bool, name: str, what: str) -> tuple[PyTree, Py
     if not has_aux:
         return out, None
     if not (isinstance(out, tuple) and len(out) == 2):  # noqa: PLR2004
-        raise TypeError(f"{name}: with has_aux=True {what} must return a pair, and returns {out!r}.")
+        raise TypeError(
+            f"{name}: with has_aux=True {what} must return a pair, and returns {out!r}."
+        )
     return out

@@ -10,7 +10,7 @@ import jax.tree_util as jtu
 import optimistix as optx
 from jaxtyping import PyTree
 
-from dini._tree import RealView
+from dini._tree import Closed, RealView
 from dini.implicit import _problem
 from dini.implicit._call import Decorated, apply_user, inexact, split_aux
 from dini.implicit._options import EquationOptions, Options
@@ -47,12 +47,14 @@ def _solve_equation(
 
     loose = jtu.tree_map(_is_loose, guess)
     guess = inexact(guess)
-    closed = eqx.filter_closure_convert(value, guess, arguments)
+    closed = Closed(value, guess, arguments)
+    out = eqx.filter_eval_shape(closed, guess, arguments)
     if problem is _problem.fixed_point and any(jtu.tree_leaves(loose)):
-        guess, old = _adopt(guess, loose, closed.out_struct), guess
+        guess, old = _adopt(guess, loose, out), guess
         if jtu.tree_map(_dtype, guess) != jtu.tree_map(_dtype, old):
-            closed = eqx.filter_closure_convert(value, guess, arguments)
-    check_output(problem, name, guess, closed.out_struct)
+            closed = Closed(value, guess, arguments)
+            out = eqx.filter_eval_shape(closed, guess, arguments)
+    check_output(problem, name, guess, out)
 
     eps = RealView(guess).eps
     solver = options.solver or problem.default_solver(*[problem.tolerance(eps)] * 2)
@@ -98,7 +100,7 @@ def _adopt(guess: PyTree, loose: PyTree, out: PyTree) -> PyTree:
     """The guess with the dtypes that the map returns, where its own are not meant."""
     if jtu.tree_structure(guess) != jtu.tree_structure(out):
         return guess
-    return jtu.tree_map(lambda z, l, o: z.astype(o.dtype) if l else z, guess, loose, out)
+    return jtu.tree_map(lambda z, free, o: z.astype(o.dtype) if free else z, guess, loose, out)
 
 
 def _dtype(x: Any) -> Any:

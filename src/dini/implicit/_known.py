@@ -41,7 +41,9 @@ def root_jvp(
     """
     args = tuple(asarrays(a) for a in args)
     if len(tangents) != len(args):
-        raise ValueError(f"root_jvp: {len(args)} arguments were given, and {len(tangents)} tangents.")
+        raise ValueError(
+            f"root_jvp: {len(args)} arguments were given, and {len(tangents)} tangents."
+        )
     moving = [i for i, t in enumerate(tangents) if t is not None]
     at = _at_root(residual, options)
 

@@ -7,8 +7,9 @@ from typing import Any, TypedDict
 import equinox as eqx
 import lineax as lx
 import optimistix as optx
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
+from dini._tree import asarrays
 from dini.implicit._adjoint import Implicit, Neumann
 from dini.implicit._problem import Problem
 from dini.linear import LinearConfig
@@ -24,8 +25,8 @@ class Options(eqx.Module):
     adjoint: optx.AbstractAdjoint | None = None
     options: dict[str, Any] | None = None
     max_steps: int | None = eqx.field(static=True, default=256)
-    rtol: float | Array | None = None
-    atol: float | Array | None = None
+    rtol: float | None = None
+    atol: float | None = None
     throw: bool = eqx.field(static=True, default=True)
     has_aux: bool = eqx.field(static=True, default=False)
 
@@ -33,14 +34,25 @@ class Options(eqx.Module):
         """These options with some of those `allowed` replaced.
 
         Raises:
-            TypeError: for an option that the decorator does not have.
+            TypeError: for an option that the decorator does not have, or of the wrong kind.
             ValueError: for a linear solver or preconditioner beside an adjoint that has its own.
         """
         if unknown := [o for o in new if o not in allowed]:
             raise TypeError(
-                f"{name} has no option {', '.join(map(repr, unknown))}; it has {', '.join(allowed)}."
+                f"{name} has no option {', '.join(map(repr, unknown))}; it has "
+                f"{', '.join(allowed)}."
             )
         changed = dataclasses.replace(self, **new)
+        changed = dataclasses.replace(changed, options=asarrays(changed.options))
+        for option, kind in (
+            ("solver", optx.AbstractIterativeSolver),
+            ("adjoint", optx.AbstractAdjoint),
+        ):
+            value = getattr(changed, option)
+            if not (value is None or isinstance(value, kind)):
+                raise TypeError(
+                    f"{name}: {option} must be an Optimistix {option}, and is {value!r}."
+                )
         linear = changed.linear_solver != "auto" or changed.preconditioner is not None
         if changed.adjoint is not None and linear:
             raise ValueError(
@@ -49,7 +61,7 @@ class Options(eqx.Module):
             )
         return changed
 
-    def configured_adjoint(self, name: str, rtol: float | Array) -> optx.AbstractAdjoint:
+    def configured_adjoint(self, name: str, rtol: float) -> optx.AbstractAdjoint:
         """The adjoint; one of ours is told the tolerance, the name, and whether to raise."""
         adjoint = self.adjoint
         if adjoint is None:
@@ -59,7 +71,7 @@ class Options(eqx.Module):
             adjoint = dataclasses.replace(adjoint, rtol=rtol, throw=self.throw, name=name)
         return adjoint
 
-    def linear(self, problem: Problem, name: str, rtol: float | Array) -> LinearConfig:
+    def linear(self, problem: Problem, name: str, rtol: float) -> LinearConfig:
         """The linear solves of an equation, before the adjoint has its say."""
         tags = problem.turn(self.tags)
         return LinearConfig(tags=tags, rtol=rtol, throw=self.throw, name=name)
@@ -109,5 +121,5 @@ class SolverOptions(SharedOptions, total=False):
         atol: absolute tolerance of the same.
     """
 
-    rtol: float | Array | None
-    atol: float | Array | None
+    rtol: float | None
+    atol: float | None

@@ -1,8 +1,8 @@
 """The four kinds of equation, each as a residual F with F(z) = 0 at the solution."""
 
+import dataclasses
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
@@ -17,7 +17,8 @@ from dini.solvers import Anderson
 _Vector = Float[Array, " n"]
 
 
-class Problem(eqx.Module):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
     """A kind of equation.
 
     Attributes:
@@ -31,13 +32,13 @@ class Problem(eqx.Module):
         tags: what is known of ∂zF.
     """
 
-    kind: str = eqx.field(static=True)
-    search: Callable = eqx.field(static=True)
-    residual: Callable[[Callable, RealView], Callable[[_Vector], _Vector]] = eqx.field(static=True)
-    solvers: tuple[type, ...] = eqx.field(static=True)
-    default_solver: Callable[[float, float], optx.AbstractIterativeSolver] = eqx.field(static=True)
-    power: float = eqx.field(static=True, default=1 / 2)
-    tags: frozenset[object] = eqx.field(static=True, default=frozenset())
+    kind: str
+    search: Callable
+    residual: Callable[[Callable, RealView], Callable[[_Vector], _Vector]]
+    solvers: tuple[type, ...]
+    default_solver: Callable[[float, float], optx.AbstractIterativeSolver]
+    power: float = 1 / 2
+    tags: frozenset[object] = frozenset()
 
     def tolerance(self, eps: float) -> float:
         """The default rtol and atol, for numbers with this machine epsilon."""

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import jax.tree_util as jtu
 import optimistix as optx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, describe, stop_gradient
 from dini.implicit import _problem
 from dini.implicit._accept import Tolerance, accept_fixed_point, accept_root
-from dini.implicit._adjoint import Implicit, Neumann
+from dini.implicit._adjoint import Implicit, Neumann, while_loop
 from dini.implicit._problem import Problem, scale_of
 from dini.implicit._theorem import Factors, system_at
 from dini.linear import LinearConfig, guarded
@@ -33,11 +34,11 @@ class Equation(eqx.Module):
     `fn` captures no tracer. `rtol` and `atol` are those of the check, `norm` is the solver's.
     """
 
-    problem: Problem
+    problem: Problem = eqx.field(static=True)
     fn: Callable[[PyTree, PyTree], PyTree]
     linear: LinearConfig
-    rtol: float | Array | None
-    atol: float | Array | None
+    rtol: float | None
+    atol: float | None
     norm: Callable = optx.max_norm
 
     def residual(self, view: RealView, arguments: PyTree) -> Callable:
@@ -158,18 +159,33 @@ def solve(
     how: Search | Callable,
     adjoint: optx.AbstractAdjoint,
 ) -> Solved:
-    """z with F(z, arguments) = 0, differentiable in the arguments, raising or NaN on failure.
+    """Solves F(z, arguments) = 0 for z, differentiable in the arguments; raises or gives NaN.
 
     `how` is a `Search`, or a solver (guess, arguments) ↦ (z, aux) that captures no tracer.
     """
     primal = _search if isinstance(how, Search) else _call_solver
     inputs = (equation, stop_gradient(guess), arguments, stop_gradient(how))
     if isinstance(adjoint, Implicit | Neumann):
-        config = adjoint.rule(primal, (*inputs, None), equation.linear.tags).config
+        config = adjoint.rule(primal, (*inputs, while_loop), equation.linear.tags).config
         equation = eqx.tree_at(lambda e: e.linear, equation, config)
         inputs = (equation, *inputs[1:])
     value, extra = adjoint.apply(primal, _residual, inputs, equation.linear.tags)
     failed = extra["result"] != optx.RESULTS.successful
     linear = equation.linear
     message = _FAILED.format(name=linear.name, unknown=describe(value))
-    return Solved(guarded(value, failed, message, linear.throw), extra)
+    value = guarded(value, failed, message, linear.throw)
+    return Solved(_in_every_order(value, failed), extra)
+
+
+# z + p sin z with p = 0 is z and has its derivatives; with p = NaN every derivative is NaN. Without
+# it the second derivative of an equation affine in z and θ is 0, whether it is solved or not.
+def _in_every_order(tree: PyTree, failed: Bool[Array, ""]) -> PyTree:
+    """The identity, of which no derivative of any order survives a failure, not even a zero."""
+    p = jnp.where(failed, jnp.nan, 0)
+
+    def leaf(x: Any) -> Any:
+        if not eqx.is_inexact_array(x):
+            return x
+        return x + p.astype(x.dtype) * jnp.sin(x.real)
+
+    return jtu.tree_map(leaf, tree)

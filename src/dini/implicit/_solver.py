@@ -8,7 +8,7 @@ import jax
 import optimistix as optx
 from jaxtyping import PyTree
 
-from dini._tree import RealView, asarrays
+from dini._tree import Closed, RealView, asarrays
 from dini.implicit import _problem
 from dini.implicit._call import Decorated, apply_user, inexact, split_aux
 from dini.implicit._options import Options, SolverOptions
@@ -16,7 +16,9 @@ from dini.implicit._problem import Problem, check_output
 from dini.implicit._solve import Equation, solve
 
 
-def _decorator(problem: Problem, name: str, equation: Callable, options: dict[str, Any]) -> Callable:
+def _decorator(
+    problem: Problem, name: str, equation: Callable, options: dict[str, Any]
+) -> Callable:
     if not callable(equation):
         raise TypeError(f"dini.{name} takes the equation, a function, and was given {equation!r}.")
 
@@ -47,10 +49,10 @@ def _solve_foreign(
     def value(z: PyTree, arguments: PyTree) -> PyTree:
         return inexact(apply_user(fn, z, arguments))
 
-    closed_solver = eqx.filter_closure_convert(pair, guess, arguments)
-    z, aux = closed_solver.out_struct
-    closed = eqx.filter_closure_convert(value, z, arguments)
-    check_output(problem, name, z, closed.out_struct)
+    closed_solver = Closed(pair, guess, arguments)
+    z, aux = eqx.filter_eval_shape(closed_solver, guess, arguments)
+    closed = Closed(value, z, arguments)
+    check_output(problem, name, z, eqx.filter_eval_shape(closed, z, arguments))
     eps = RealView(z).eps
     rtol = problem.tolerance(eps) if options.rtol is None else options.rtol
     atol = problem.tolerance(eps) if options.atol is None else options.atol
@@ -100,7 +102,8 @@ def custom_root(
 
 
 def custom_fixed_point(
-    map: Callable, **options: Unpack[SolverOptions]
+    map: Callable,  # noqa: A002
+    **options: Unpack[SolverOptions],
 ) -> Callable[[Callable], Decorated]:
     """Makes any solver of z = T(z, *args, **kwargs) differentiable.
 

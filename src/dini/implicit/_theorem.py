@@ -75,8 +75,6 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
         return (z, extra), zeros
     moving, still = eqx.partition(inputs, jtu.tree_map(_is_some, inputs_dot, is_leaf=_is_none))
     failed = has_failed(extra)
-    if not rule.config.throw:
-        inputs_dot = poison(inputs_dot, failed)
     name = f"the equation of {rule.config.name}"
 
     def of_inputs(moving: PyTree) -> Float[Array, " n"]:
@@ -88,7 +86,8 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
     system = system_at(lambda z: residual_fn(z, extra, inputs), z, rule.config)
     factors = find(extra, Factors)
     state = system.factorise() if factors is None else factors.state
-    z_dot = rule.tangent(system, state, -pushforward(inputs_dot), failed)
+    b = _marked(-pushforward(inputs_dot), inputs_dot, failed)
+    z_dot = rule.tangent(system, state, b, failed)
     return (z, extra), (_merge(view.unravel(z_dot), zeros[0]), zeros[1])
 
 
@@ -117,16 +116,18 @@ def has_failed(extra: PyTree) -> Bool[Array, ""]:
     return jnp.asarray(False) if result is None else result != optx.RESULTS.successful
 
 
-def poison(tree: PyTree, failed: Bool[Array, ""]) -> PyTree:
-    """A linear map that is the identity, or NaN on every inexact leaf where `failed`.
+def _marked(b: Float[Array, " n"], inputs_dot: PyTree, failed: Bool[Array, ""]) -> Array:
+    """b, and NaN times every tangent where `failed`: so that no cotangent is 0 after a failure.
 
-    A product and no `where`: its tangent and its transpose are NaN too, of zeros as well.
+    An input that does not enter the equation, or only through a mask, would get one.
     """
+    parts = [p for t in jtu.tree_leaves(inputs_dot) for p in (t.real, t.imag)[: 1 + _complex(t)]]
+    total = sum(jnp.sum(p).astype(b.dtype) for p in parts)
+    return b + jnp.where(failed, jnp.nan, 0).astype(b.dtype) * total
 
-    def scale(x: Any) -> Any:
-        return x * jnp.where(failed, jnp.nan, 1).astype(x.dtype) if eqx.is_inexact_array(x) else x
 
-    return jtu.tree_map(scale, tree)
+def _complex(x: Any) -> bool:
+    return jnp.iscomplexobj(x)
 
 
 def find(tree: PyTree, kind: Any) -> Any:
@@ -150,4 +151,3 @@ def _is_none(x: Any) -> bool:
 
 def _is_some(x: Any) -> bool:
     return x is not None
-

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -12,7 +11,7 @@ from dini._tree import max_abs
 
 # A dense factorisation is cheaper than Krylov iterations up to about this many unknowns, and
 # affordable as a fallback up to about that many (128 MiB in float64).
-DENSE = 256
+DENSE = 128
 DENSE_FALLBACK = 4096
 
 
@@ -20,7 +19,7 @@ def choose(
     linear_solver: lx.AbstractLinearSolver | str,
     size: int,
     tags: frozenset[object],
-    rtol: float | Array,
+    rtol: float,
 ) -> lx.AbstractLinearSolver:
     """The Lineax solver for a system of `size` unknowns whose operator carries `tags`."""
     if isinstance(linear_solver, lx.AbstractLinearSolver):
@@ -70,11 +69,9 @@ class KrylovWithFallback(lx.AbstractLinearSolver):
         def unsolved(x: Float[Array, " n"]) -> Array:
             return ~(max_abs(vector - state.mv(x)) <= target)
 
-        def again(carry: tuple) -> tuple:
-            x, result, _ = self.second.compute(
-                self.second.init(state, options), vector, options
-            )
-            return x, jnp.asarray(False)
+        def again(_: tuple) -> tuple:
+            solution = self.second.compute(self.second.init(state, options), vector, options)
+            return solution[0], jnp.asarray(False)
 
         x, _ = jax.lax.while_loop(lambda carry: carry[1], again, (x, unsolved(x)))
         return x, lx.RESULTS.successful, {}

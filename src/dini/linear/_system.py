@@ -23,10 +23,11 @@ _NOT_FINITE = (
     "{given}): look at what the {given} was computed from."
 )
 _NOT_SOLVED = (
-    "the {side} solve of {name}, a linear system of {size} unknowns, failed: its residual is larger "
-    "than the relative tolerance allows. ∂zF is singular or nearly so at the solution, or {solver} "
-    "stagnated. Try linear_solver=lineax.LU() or lineax.AutoLinearSolver(well_posed=False), a "
-    "preconditioner, or a scaled equation; a larger rtol accepts a less accurate derivative."
+    "the {side} solve of {name}, a linear system of {size} unknowns, failed: its residual is "
+    "larger than the relative tolerance allows. ∂zF is singular or nearly so at the solution, or "
+    "{solver} stagnated. Try linear_solver=lineax.LU() or lineax.AutoLinearSolver("
+    "well_posed=False), a preconditioner, or a scaled equation; a larger rtol accepts a less "
+    "accurate derivative."
 )
 
 
@@ -46,7 +47,7 @@ class LinearConfig(eqx.Module):
     solver: lx.AbstractLinearSolver | str = "auto"
     preconditioner: lx.AbstractLinearOperator | None = None
     tags: frozenset[object] = eqx.field(static=True, default=frozenset())
-    rtol: float | Array = 0.0
+    rtol: float = 0.0
     throw: bool = eqx.field(static=True, default=True)
     name: str = eqx.field(static=True, default="an implicit function")
 
@@ -65,12 +66,12 @@ class System(eqx.Module):
     by_rows: bool = eqx.field(static=True, default=False)
 
     @property
-    def target(self) -> float | Array:
+    def target(self) -> Any:
         """The relative residual that an iterative solver aims at: rtol, at least 64 eps."""
         return jnp.maximum(self.config.rtol, 64 * self.eps)
 
     @property
-    def accepted(self) -> float | Array:
+    def accepted(self) -> Any:
         """The largest relative residual accepted: ten times the target, at least 16 √eps."""
         return jnp.maximum(10 * self.target, 16 * self.eps**0.5)
 
@@ -83,7 +84,9 @@ class System(eqx.Module):
         """What a direct solver makes of A, for all solves with A and Aᵀ; None if iterative."""
         if self.by_rows:
             vecmat = jax.linear_transpose(self.matvec, self.struct)
-            rows = jax.vmap(lambda e: vecmat(e)[0])(jnp.eye(*self.struct.shape, dtype=self.struct.dtype))
+            rows = jax.vmap(lambda e: vecmat(e)[0])(
+                jnp.eye(*self.struct.shape, dtype=self.struct.dtype)
+            )
             operator = lx.MatrixLinearOperator(rows, self.config.tags)
         else:
             operator = lx.FunctionLinearOperator(self.matvec, self.struct, self.config.tags)
@@ -172,6 +175,7 @@ class System(eqx.Module):
         backward = checked("adjoint", "cotangent", transpose=True)
         return jax.lax.custom_linear_solve(self.matvec, b, forward, backward)
 
+
 def guarded(
     tree: PyTree[Array], failed: Bool[Array, ""], message: str, throw: bool
 ) -> PyTree[Array]:
@@ -200,7 +204,7 @@ def _report(
     finite: Bool[Array, ""],
     solved: Bool[Array, ""],
 ) -> Float[Array, " n"]:
-    """x where all went well; else an error that says what did not, or NaN."""
+    """Lets x through where all went well; else raises, saying what did not, or gives NaN."""
     bad = failed | ~finite | ~solved
     if not config.throw:
         return jnp.where(bad, jnp.nan, x)

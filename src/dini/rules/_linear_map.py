@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.extend as jex
+import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, PyTree
@@ -91,10 +93,9 @@ def _jvp(primals: Sequence[Array], tangents: Sequence[Any], **params: Any) -> tu
     r, x = primals[:n], primals[n:]
     r_dot, x_dot = tangents[:n], tangents[n:]
     out = linear_map_p.bind(*r, *x, **params)
-    out_dot = [ad.Zero(jax.core.get_aval(o).to_tangent_aval()) for o in out]
+    out_dot = [ad.Zero(jax.typeof(o).to_tangent_aval()) for o in out]
     if any(type(t) is not ad.Zero for t in x_dot):
-        x_dot = map(ad.instantiate_zeros, x_dot)
-        out_dot = linear_map_p.bind(*r, *x_dot, **params)
+        out_dot = linear_map_p.bind(*r, *map(ad.instantiate_zeros, x_dot), **params)
     moving = [i for i, t in enumerate(r_dot) if type(t) is not ad.Zero]
     if moving:
 
@@ -112,10 +113,9 @@ def _jvp(primals: Sequence[Array], tangents: Sequence[Any], **params: Any) -> tu
 # ⟨c, A x⟩ = ⟨Aᵀ c, x⟩: the same primitive with the two functions exchanged.
 def _transpose(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
     n = params["residuals"]
-    cts = map(ad.instantiate_zeros, cts)
     out = linear_map_p.bind(
         *args[:n],
-        *cts,
+        *map(ad.instantiate_zeros, cts),
         fun=params["transpose"],
         transpose=params["fun"],
         residuals=n,
@@ -128,12 +128,10 @@ def _transpose(cts: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
 def _batch(args: Sequence[Array], dims: Sequence[Any], **params: Any) -> tuple[list, list]:
     n = params["residuals"]
     (size,) = {a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None}
-    fronts = [
-        a if d is None else batching.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True)
-    ]
+    fronts = [a if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True)]
     axes = tuple(None if d is None else 0 for d in dims[:n])
     x = [
-        jax.numpy.broadcast_to(a, (size, *a.shape)) if d is None else a
+        jnp.broadcast_to(a, (size, *a.shape)) if d is None else a
         for a, d in zip(fronts[n:], dims[n:], strict=True)
     ]
     out = linear_map_p.bind(

@@ -34,7 +34,7 @@ class Anderson(AbstractIteration):
     It stops at the first z with |T(z) − z| ≤ atol + rtol |z| and returns that z. T is evaluated
     once a step; no derivative is taken. It often converges where the plain iteration does not.
 
-    Safeguard: a step that more than doubles the displacement, or leads to one that is not finite, is
+    Safeguard: a step that more than doubles the displacement, or makes it anything but finite, is
     taken back: a plain step with half the damping is taken from the point before, and so on until
     one is accepted; the damping then recovers. A second refusal in a row restarts the method: all
     differences are forgotten.
@@ -49,15 +49,15 @@ class Anderson(AbstractIteration):
         norm: how the scaled displacement is measured; by its largest entry by default.
 
     References: Anderson, Iterative procedures for nonlinear integral equations (1965); Walker and
-    Ni, Anderson acceleration for fixed-point iterations (2011); Zhang, O'Donoghue and Boyd, Globally
-    convergent type-I Anderson acceleration for nonsmooth fixed-point iterations (2020).
+    Ni, Anderson acceleration for fixed-point iterations (2011); Zhang, O'Donoghue and Boyd,
+    Globally convergent type-I Anderson acceleration for nonsmooth fixed-point iterations (2020).
     """
 
-    rtol: float | Array
-    atol: float | Array
+    rtol: float
+    atol: float
     depth: int = eqx.field(static=True, default=5)
-    damping: float | Array = 1.0
-    regularisation: float | Array | None = None
+    damping: float = 1.0
+    regularisation: float | None = None
     norm: Callable[[PyTree], Scalar] = optx.max_norm
 
     def __check_init__(self) -> None:

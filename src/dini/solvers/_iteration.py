@@ -26,8 +26,8 @@ class AbstractIteration(optx.AbstractFixedPointSolver):
     solution returned is one at which the displacement is known, and not one step further on.
     """
 
-    rtol: eqx.AbstractVar[float | Array]
-    atol: eqx.AbstractVar[float | Array]
+    rtol: eqx.AbstractVar[float]
+    atol: eqx.AbstractVar[float]
     norm: eqx.AbstractVar[Callable[[PyTree], Scalar]]
 
     @abc.abstractmethod

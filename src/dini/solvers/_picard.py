@@ -25,9 +25,9 @@ class Picard(AbstractIteration):
     Variables (1970), chapter 12.
     """
 
-    rtol: float | Array
-    atol: float | Array
-    damping: float | Array = 1.0
+    rtol: float
+    atol: float
+    damping: float = 1.0
     norm: Callable[[PyTree], Scalar] = optx.max_norm
 
     def __check_init__(self) -> None:
@@ -41,5 +41,5 @@ class Picard(AbstractIteration):
     def advance(
         self, z: Inexact[Array, " n"], r: Inexact[Array, " n"], memory: None
     ) -> tuple[Inexact[Array, " n"], None]:
-        """z + damping · r."""
+        """Steps to z + damping · r."""
         return z + self.damping * r, memory

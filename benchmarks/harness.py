@@ -1,0 +1,127 @@
+"""Races between functions that compute the same thing: interleaved, compile time apart, errors beside.
+
+A benchmark builds `Entry`s, calls `race`, and hands the rows to `report`, which prints a table and
+writes JSON (and, with `plot`, a picture). Times on a shared machine drift: quote the ratios, which
+compare runs taken in turn within one process.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One competitor: its name, and a function of no arguments whose result is the answer."""
+
+    name: str
+    run: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a race has measured of one competitor; times in milliseconds, ratio to the first."""
+
+    task: str
+    size: int
+    name: str
+    median: float
+    ratio: float
+    first_call: float
+    error: float
+
+
+def race(
+    task: str, size: int, entries: Sequence[Entry], reference: Any, rounds: int = 15
+) -> list[Row]:
+    """Runs all competitors in turn, `rounds` times; the error is against `reference`, relative.
+
+    The ratio is the median over rounds of the time against that of the first entry in the same
+    round, so that a slow moment of the machine does not favour anyone.
+    """
+    first, errors = [], []
+    for entry in entries:
+        start = time.perf_counter()
+        answer = jax.block_until_ready(entry.run())
+        first.append(1e3 * (time.perf_counter() - start))
+        errors.append(relative_error(answer, reference))
+    times = np.zeros((rounds, len(entries)))
+    for turn in range(rounds):
+        for i, entry in enumerate(entries):
+            start = time.perf_counter()
+            jax.block_until_ready(entry.run())
+            times[turn, i] = 1e3 * (time.perf_counter() - start)
+    return [
+        Row(
+            task,
+            size,
+            entry.name,
+            statistics.median(times[:, i]),
+            statistics.median(times[:, i] / times[:, 0]),
+            first[i],
+            errors[i],
+        )
+        for i, entry in enumerate(entries)
+    ]
+
+
+def relative_error(answer: Any, reference: Any) -> float:
+    """The largest difference between two trees, against the largest entry of the reference."""
+    pairs = zip(jax.tree.leaves(answer), jax.tree.leaves(reference), strict=True)
+    gaps = [(np.max(np.abs(np.asarray(a) - b)), np.max(np.abs(b))) for a, b in pairs]
+    return float(max(gap for gap, _ in gaps) / max(scale for _, scale in gaps))
+
+
+def report(name: str, rows: Sequence[Row]) -> None:
+    """Prints the table and writes benchmarks/results/NAME.json, with versions and device."""
+    print(
+        f"{'task':16}{'n':>6}  {'who':34}{'median ms':>11}{'ratio':>8}{'first ms':>10}{'error':>10}"
+    )
+    previous = None
+    for row in rows:
+        if previous not in (None, (row.task, row.size)):
+            print()
+        previous = (row.task, row.size)
+        print(
+            f"{row.task:16}{row.size:6d}  {row.name:34}{row.median:11.3f}{row.ratio:8.2f}"
+            f"{row.first_call:10.0f}{row.error:10.1e}"
+        )
+    device = jax.devices()[0]
+    about = {"jax": jax.__version__, "device": f"{device.platform} {device.device_kind}"}
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+
+
+def plot(name: str, rows: Sequence[Row]) -> None:
+    """Draws error against time, one panel for each task and size, to benchmarks/results/NAME.png."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415  an optional extra
+
+    panels = sorted({(row.task, row.size) for row in rows})
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3.2 * len(panels), 3.4), layout="constrained", squeeze=False
+    )
+    names = list(dict.fromkeys(row.name for row in rows))
+    for ax, panel in zip(axes[0], panels, strict=True):
+        for row in rows:
+            if (row.task, row.size) == panel:
+                colour = f"C{names.index(row.name)}"
+                ax.loglog(row.median, max(row.error, 1e-16), "o", color=colour, label=row.name)
+        ax.set(title=f"{panel[0]}, n = {panel[1]}", xlabel="median time (ms)")
+        ax.grid(alpha=0.3)
+    axes[0][0].set_ylabel("relative error")
+    handles = {h: t for ax in axes[0] for h, t in zip(*ax.get_legend_handles_labels(), strict=True)}
+    unique = {t: h for h, t in handles.items()}
+    figure.legend(
+        unique.values(), unique.keys(), loc="outside lower center", ncols=4, frameon=False
+    )
+    figure.savefig(RESULTS / f"{name}.png", dpi=150)
