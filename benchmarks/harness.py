@@ -1,4 +1,4 @@
-"""Races between functions that compute the same thing: interleaved, compile time apart, errors beside.
+"""Races between functions that compute the same thing: in turn, compile time and errors beside.
 
 A benchmark builds `Entry`s, calls `race`, and hands the rows to `report`, which prints a table and
 writes JSON (and, with `plot`, a picture). Times on a shared machine drift: quote the ratios, which
@@ -103,7 +103,7 @@ def report(name: str, rows: Sequence[Row]) -> None:
 
 
 def plot(name: str, rows: Sequence[Row]) -> None:
-    """Draws error against time, one panel for each task and size, to benchmarks/results/NAME.png."""
+    """Draws error against time, a panel for each task and size, to benchmarks/results/NAME.png."""
     import matplotlib.pyplot as plt  # noqa: PLC0415  an optional extra
 
     panels = sorted({(row.task, row.size) for row in rows})

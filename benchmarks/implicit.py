@@ -101,7 +101,7 @@ def roots() -> dict[str, Callable]:
 
 
 def exact(fun: Callable, w: jax.Array, x: jax.Array) -> tuple:
-    """z to rounding, and the gradient of |z|² by one dense solve; F(z) = fun(z, W, x)."""
+    """Solves F(z) = fun(z, W, x) = 0 to rounding; z, and the gradient of |z|² by a dense solve."""
     z = x
     for _ in range(100):
         z = z - jnp.linalg.solve(jax.jacfwd(fun)(z, w, x), fun(z, w, x))

@@ -1,5 +1,6 @@
 """The adjoints: how the derivative of a solution is obtained. All are Optimistix adjoints."""
 
+import abc
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +39,9 @@ class _ByTheorem(optx.AbstractAdjoint):
         inputs = (*inputs, while_loop)
         return implicit_function(primal_fn, rewrite_fn, inputs, self.rule(primal_fn, inputs, tags))
 
+    @abc.abstractmethod
     def rule(self, primal_fn: Callable, inputs: PyTree, tags: frozenset[object]) -> TangentRule:
         """How the linear system of the theorem is solved for these inputs."""
-        raise NotImplementedError
 
     def _config(self, inputs: PyTree, tags: frozenset[object], **solve: Any) -> LinearConfig:
         rtol = self.rtol

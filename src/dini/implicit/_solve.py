@@ -1,9 +1,10 @@
 """From an equation and a way to solve it to a differentiable, checked solution."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import optimistix as optx
@@ -63,21 +64,19 @@ class Equation(eqx.Module):
             self.norm,
             view.eps,
         )
-        system = system_at(residual, v, self.linear)
-        factors = system.factorise()
+        factors = None
         if self.problem is _problem.fixed_point:
             slack = _SLACK if own else 1.0
             verdict = accept_fixed_point(residual, v, claimed, tolerance, slack)
         else:
-            verdict = accept_root(residual, v, claimed, tolerance, system, factors, polish=own)
+            system = system_at(residual, v, self.linear)
+            factors = Factors(system.factorise())
+            verdict = accept_root(
+                residual, v, claimed, tolerance, system, factors.state, polish=own
+            )
         # Under an adjoint that differentiates through the solver, the polish is a constant shift.
         polished = view.unravel(view.ravel(z) + stop_gradient(verdict.z - v))
-        extra = {
-            "result": verdict.result,
-            "error": verdict.error,
-            "factors": Factors(factors),
-        }
-        return polished, extra
+        return polished, {"result": verdict.result, "error": verdict.error, "factors": factors}
 
 
 class _GivenLoop(optx.AbstractAdjoint):
@@ -132,9 +131,25 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
 def _call_solver(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     """Calls a foreign solver once, and checks what it returns."""
     equation, guess, arguments, solver, _ = inputs
-    z, aux = solver(guess, arguments)
+    inexact, rest = eqx.partition(arguments, eqx.is_inexact_array)
+    z, aux = solver(guess, eqx.combine(_undifferentiated(inexact), rest))
     z, extra = equation.accept(z, arguments, optx.RESULTS.successful, own=False)
     return z, extra | {"aux": eqx.filter(aux, eqx.is_array)}
+
+
+@jax.custom_jvp
+def _undifferentiated(tree: PyTree) -> PyTree:
+    """The identity, for what no derivative may pass through: a foreign solver."""
+    return tree
+
+
+@_undifferentiated.defjvp
+def _refuse_derivative(primals: tuple, tangents: tuple) -> NoReturn:
+    del primals, tangents
+    raise TypeError(
+        "A foreign solver is never differentiated, and the adjoint given would do that. Use "
+        "adjoint=dini.Implicit() or dini.Neumann(k)."
+    )
 
 
 def _residual(z: PyTree, extra: PyTree, inputs: tuple) -> Float[Array, " n"]:
