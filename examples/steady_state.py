@@ -91,13 +91,13 @@ complex_step = lambda f, x: np.array([f(x + 1e-30j * e).imag / 1e-30 for e in np
 same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 exact = complex_step(by_hand, np.log(textbook))
 same(solution.value, by_hand(np.log(textbook)))
-same(forward, exact)
-same(reverse, exact)
+same(np.array([forward, reverse]), np.array([exact, exact]))
 print(f"Forward mode, reverse mode and closed form agree to {abs(forward - exact).max():.0e}\n")
 
 # %% Data: the United States, 1959 Q2 to 2009 Q3; five moments for five parameters
 # A steady state knows no risk, so the premium of capital over Treasury bills comes from outside:
-# six per cent a year (Mehra and Prescott 1985). Those employed work a third of their time.
+# six per cent a year (Mehra and Prescott 1985). Those employed work a third of their time. And
+# the investment counted is private, without durables: the capital share will come out low.
 us = macrodata.load_pandas().data
 us = us.assign(growth=us.realgdp.pct_change())[1:]  # the first quarter has no growth rate
 ratios = [us.realcons / us.realgdp, us.realinv / us.realgdp]
@@ -123,12 +123,12 @@ def calibration(log_free: jax.Array, target: jax.Array) -> jax.Array:
 
 # The derivative of the estimates in the moments, through both solves, is the delta method; the
 # elasticities at the estimates carry it on to the steady state.
-start = jnp.log(jnp.array([getattr(textbook, v) for v in FREE]))
+start = np.log([getattr(textbook, v) for v in FREE])
 fit = lambda m: 2 * (calibration(start, m),)  # once to differentiate and once to keep
 slope, log_free = jax.jit(jax.jacfwd(fit, has_aux=True))(moments)
 fitted = textbook._replace(**dict(zip(FREE, np.exp(log_free).tolist(), strict=True)))
 table = np.array(elasticities(np.log(fitted))[0])
-log_state = steady_state(guess, fitted)
+log_state = steady_state.solve(guess, fitted).value
 slopes = np.concatenate([slope, table[:, [Params._fields.index(v) for v in FREE]] @ slope])
 values = np.exp(np.concatenate([log_free, log_state]))
 errors = values * np.sqrt(np.diag(slopes @ covariance @ slopes.T))
@@ -150,30 +150,33 @@ same([c / y, i / y, r, fitted.g, h], moments)
 same(log_free, inverse_by_hand(moments))
 same(slope, complex_step(inverse_by_hand, moments))
 
-# %% Plot: the elasticities at the estimates, and the history about the steady state
+# %% Plot: the elasticities at the estimates, and the data about the steady state
+plt.rcParams |= {"axes.titlelocation": "left", "axes.titlesize": 10, "axes.titlepad": 4}
+plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 figure, axes = plt.subplot_mosaic(
-    "EC;EI;ER", width_ratios=(1.8, 1), figsize=(9, 4.8), layout="constrained"
+    "ec;ei;er", width_ratios=(1.8, 1), figsize=(9, 4.8), layout="constrained"
 )
-left, rows = axes["E"], np.arange(8) + 0.5
-left.pcolormesh(table.T, cmap="PuOr_r", vmin=-1.7, vmax=1.7, edgecolors="white", lw=2)
+heat, bold = axes["e"], {"fontsize": 11, "fontweight": "bold"}
+heat.imshow(table.T, cmap="PuOr_r", vmin=-1.7, vmax=1.7, aspect="auto")
 for (row, column), e in np.ndenumerate(table.T.round(2)):
-    text = f"{e:.2f}".replace("-", "−") if e else "0"
     ink = "white" if abs(e) > 1 else "black" if e else "0.6"
-    left.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink)
+    text = f"{e:.2f}".replace("-", "−") if e else "0"
+    heat.text(column, row, text, ha="center", va="center", color=ink)
+heat.hlines(np.arange(7) + 0.5, -0.5, 6.5, color="white", lw=2)
+heat.vlines(np.arange(6) + 0.5, -0.5, 7.5, color="white", lw=2)
 names = "productivity A, capital share α, depreciation δ, impatience ρ, growth g, "
 names += "other demand ω, dislike of work χ, Frisch elasticity φ"
-left.set_yticks(rows, names.split(", "))
-left.set_xticks(rows[:7], "output consum. invest. capital hours wage return".split())
-left.tick_params(length=0, labeltop=True, labelbottom=False)
-left.invert_yaxis()
-left.spines[:].set_visible(False)
-left.set_title("Elasticities of the US steady state", fontweight="bold", loc="left")
-titles = "Consumption, % of GDP", "Investment, % of GDP", "Return on capital, % a year"
-for axis, title, k, unit in zip("CIR", titles, range(3), (100, 100, 400), strict=True):
-    mean, band = unit * moments[k], unit * 1.96 * np.sqrt(covariance[k, k])
-    axes[axis].plot(us.year + (us.quarter - 1) / 4, unit * series[k], color="0.4", lw=1)
-    axes[axis].axhspan(mean - band, mean + band, color="#b35806", alpha=0.3, lw=0)
-    axes[axis].axhline(mean, color="#b35806", lw=2)
-    axes[axis].set_title(f"{title}: {mean:.1f} ± {band:.1f}", fontsize=10, loc="left")
-    axes[axis].spines[["top", "right"]].set_visible(False)
+heat.set_yticks(range(8), names.split(", "))
+heat.set_xticks(range(7), ["output", "consum.", "invest.", *VARIABLES[3:]])
+heat.tick_params(length=0, labeltop=True, labelbottom=False)
+heat.spines[:].set_visible(False)
+heat.set_title("Elasticities of the steady state, % per %", **bold)
+panels = {"Consumption, % of GDP": 100, "Investment, % of GDP": 100, "Return, % a year": 400}
+for k, (name, unit) in enumerate(panels.items()):
+    axis, mean, band = axes["cir"[k]], moments[k], 1.96 * covariance[k, k] ** 0.5
+    axis.plot(us.year + (us.quarter - 1) / 4, unit * series[k], color="0.35", lw=1)
+    axis.axhline(unit * mean, color="#b35806", lw=2)
+    axis.axhspan(unit * (mean - band), unit * (mean + band), color="#b35806", alpha=0.3, lw=0)
+    axis.set(title=f"{name}: {unit * mean:.1f} ± {unit * band:.1f}", xticks=(1960, 1980, 2000))
+axes["c"].text(0, 1.22, "US data, steady state ± 95 %", transform=axes["c"].transAxes, **bold)
 figure.savefig(Path(__file__).parents[1] / "docs/images/steady_state.png", dpi=200)

@@ -11,23 +11,36 @@ from tests.support.battery import (
     check_derivative_in_guess_is_zero,
     check_mode,
     forward_over_reverse,
+    hessian_vector_product_of_checkpoint,
     reverse_over_forward_mapped,
 )
 from tests.support.scenarios import SCENARIOS
 
-# The quick tests: second order for every scenario, and every mode for a solver in JAX and for a
-# foreign one.
-_EVERY_MODE = ("implicit_fixed_point, tree", "custom_root, vector")
+# What each scenario is put through: the second order in both nestings at least, and one scenario of
+# each decorator every mode. Quick are a Hessian-vector product (a value and a gradient come along)
+# of one scenario a decorator, and every mode of the cheapest.
+_CHEAPEST = "custom_root, vector"
+_EVERY_MODE = (
+    "implicit_root, not holomorphic",
+    "implicit_fixed_point, tree",
+    "implicit_minimum, tree",
+    "implicit_least_squares, curved",
+    _CHEAPEST,
+    "custom_fixed_point",
+    "custom_minimum, tree",
+    "custom_least_squares, curved",
+)
+_QUICK = (*_EVERY_MODE, "custom_root, tree, on the host", "implicit_root, tree")
 
 
 def _pairs():
-    for i, scenario in enumerate(SCENARIOS):
-        second_order = (forward_over_reverse, reverse_over_forward_mapped)[i % 2]
-        for mode in MODES:
-            quick = mode is second_order or scenario.name in _EVERY_MODE
+    second_order = (forward_over_reverse, reverse_over_forward_mapped)
+    product = hessian_vector_product_of_checkpoint
+    for scenario in SCENARIOS:
+        for mode in MODES if scenario.name in _EVERY_MODE else (*second_order, product):
+            quick = scenario.name == _CHEAPEST or (mode is product and scenario.name in _QUICK)
             marks = () if quick else pytest.mark.slow
-            name = f"{scenario.name}-{mode.__name__}"
-            yield pytest.param(scenario, mode, id=name, marks=marks)
+            yield pytest.param(scenario, mode, id=f"{scenario}-{mode.__name__}", marks=marks)
 
 
 @pytest.mark.parametrize(("scenario", "mode"), list(_pairs()))
@@ -40,9 +53,8 @@ def _named(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", _EVERY_MODE)
-def test_solution_called_eagerly_agrees_with_the_closed_form(name):
-    check_all_modes(_named(name), compiled=False)
+def test_solution_called_eagerly_agrees_with_the_closed_form():
+    check_all_modes(_named(_CHEAPEST), compiled=False)
 
 
 @pytest.mark.parametrize(

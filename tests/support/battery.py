@@ -98,9 +98,9 @@ def reverse_over_forward_mapped(c):
 
     def lane(guess, x):
         jacobian = jax.jacfwd(with_value(c.of_guess(guess)), has_aux=True)
-        hessian, (first, value) = jax.jacrev(
-            lambda x: (jacobian(x)[0], jacobian(x)), has_aux=True
-        )(x)
+        hessian, (first, value) = jax.jacrev(lambda x: (jacobian(x)[0], jacobian(x)), has_aux=True)(
+            x
+        )
         return {"value": value, "jacfwd": first, "jacrev of jacfwd": hessian}
 
     return jax.vmap(lane)(c.guesses, c.xs)
@@ -164,8 +164,8 @@ def jvp_of_scan(c):
     return jax.jvp(lambda xs: _scanned(c, xs), (c.xs,), (c.xs[::-1],))
 
 
-def hessian_of_checkpoint(c):
-    return along(jax.grad(jax.checkpoint(c.phi)), c.v)(c.x)
+def hessian_vector_product_of_checkpoint(c):
+    return jax.jvp(jax.value_and_grad(jax.checkpoint(c.phi)), (c.x,), (c.v,))
 
 
 def vjp_and_linearize_of_jit(c):
@@ -185,7 +185,7 @@ MODES = (
     vmap_over_guesses,
     grad_of_scan_of_checkpoint,
     jvp_of_scan,
-    hessian_of_checkpoint,
+    hessian_vector_product_of_checkpoint,
     vjp_and_linearize_of_jit,
 )
 

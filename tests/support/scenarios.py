@@ -192,8 +192,10 @@ def gradient_of(objective):
 
 def _scalar(out):
     flat = ravel_pytree(out)[0]
-    return flat[0] if jnp.ndim(out if not isinstance(out, dict | tuple) else flat) == 0 else (
-        0.5 * jnp.sum(flat**2)
+    return (
+        flat[0]
+        if jnp.ndim(out if not isinstance(out, dict | tuple) else flat) == 0
+        else (0.5 * jnp.sum(flat**2))
     )
 
 
@@ -231,8 +233,12 @@ def _all():
         CONJUGATE,
     )
     yield add("implicit_fixed_point", dini.implicit_fixed_point(sinh_map), sinh_point, SINH)
-    yield add("implicit_fixed_point, tree", dini.implicit_fixed_point(affine_map), linear_root, LINEAR)
-    yield add("implicit_minimum, ridge", dini.implicit_minimum(ridge_objective), ridge_solution, RIDGE)
+    yield add(
+        "implicit_fixed_point, tree", dini.implicit_fixed_point(affine_map), linear_root, LINEAR
+    )
+    yield add(
+        "implicit_minimum, ridge", dini.implicit_minimum(ridge_objective), ridge_solution, RIDGE
+    )
     yield add(
         "implicit_minimum, tree",
         dini.implicit_minimum(exponential_objective),
@@ -258,9 +264,24 @@ def _all():
         scalar_root,
         SCALAR,
     )
-    yield add("custom_root, tree, on the host", dini.custom_root(linear_residual)(host_linear_solve), linear_root, LINEAR)
-    yield add("custom_root, vector", dini.custom_root(sinh_residual)(returning(sinh_point)), sinh_point, SINH)
-    yield add("custom_root, complex", dini.custom_root(square_residual)(returning(square_root)), square_root, SQUARE)
+    yield add(
+        "custom_root, tree, on the host",
+        dini.custom_root(linear_residual)(host_linear_solve),
+        linear_root,
+        LINEAR,
+    )
+    yield add(
+        "custom_root, vector",
+        dini.custom_root(sinh_residual)(returning(sinh_point)),
+        sinh_point,
+        SINH,
+    )
+    yield add(
+        "custom_root, complex",
+        dini.custom_root(square_residual)(returning(square_root)),
+        square_root,
+        SQUARE,
+    )
     yield add(
         "custom_root, not holomorphic",
         dini.custom_root(conjugate_residual)(returning(conjugate_root)),
@@ -273,14 +294,21 @@ def _all():
         exponential_minimum,
         EXPONENTIAL,
     )
-    yield add("custom_fixed_point", dini.custom_fixed_point(sinh_map)(picard(sinh_map)), sinh_point, SINH)
+    yield add(
+        "custom_fixed_point", dini.custom_fixed_point(sinh_map)(picard(sinh_map)), sinh_point, SINH
+    )
     yield add(
         "custom_fixed_point, tree",
         dini.custom_fixed_point(affine_map)(returning(linear_root)),
         linear_root,
         LINEAR,
     )
-    yield add("custom_minimum, ridge, on the host", dini.custom_minimum(ridge_objective)(host_ridge), ridge_solution, RIDGE)
+    yield add(
+        "custom_minimum, ridge, on the host",
+        dini.custom_minimum(ridge_objective)(host_ridge),
+        ridge_solution,
+        RIDGE,
+    )
     yield add(
         "custom_minimum, tree",
         dini.custom_minimum(exponential_objective)(newton(jax.grad(exponential_objective))),

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree, Scalar
 
 from dini._tree import all_finite, max_abs, stop_gradient
-from dini.linear import System
+from dini.linear import DENSE, System, probe
 
 # A linear solve this accurate is enough to estimate an error.
 _ROUGH = 1e-3
@@ -62,7 +63,7 @@ def accept_fixed_point(
     # and ask only that T is not the identity along it.
     rounding = max_abs(r) <= 64 * tolerance.eps * max_abs(z)
     root_eps = tolerance.eps**0.5
-    sample = root_eps * jnp.cos(1 + jnp.arange(z.size, dtype=z.dtype)) * (1 + jnp.abs(z))
+    sample = root_eps * probe(jax.ShapeDtypeStruct(z.shape, z.dtype)) * (1 + jnp.abs(z))
     along = jnp.where(rounding, sample, r)
     change = displacement(z + along) - r
     gap = jnp.linalg.norm(change) / jnp.linalg.norm(along)
@@ -87,7 +88,8 @@ def accept_root(
 ) -> Verdict:
     """Accepts z where its Newton correction is within the tolerance.
 
-    With `polish`, a z that is close enough is first moved by its correction.
+    With `polish`, a z that is close enough is first moved by its correction. Of a minimum, whose
+    ∂zF is tagged negative semidefinite, it is asked that this be so: a saddle is refused.
     """
     rough = eqx.tree_at(lambda s: s.config.rtol, system, jnp.maximum(system.config.rtol, _ROUGH))
     never = jnp.asarray(False)
@@ -96,7 +98,7 @@ def accept_root(
         # A residual that has underflowed to 0 with its derivative is no root: ask for A⁻¹ 1 there.
         f = residual(z)
         exact = max_abs(f) == 0
-        b = jnp.where(exact, 1, -f)
+        b = jnp.where(exact, 1, -f / system.scale)
         delta, finite, solved = rough.compute(factors, system.matvec, b, never)
         solved = jnp.where(exact, all_finite(delta), finite & solved)
         return f, jnp.where(exact, 0, delta), solved
@@ -114,8 +116,22 @@ def accept_root(
         near, error = tolerance.of(delta, z) <= 1, max_abs(delta)
     singular = optx.RESULTS.promote(lx.RESULTS.singular)
     why = optx.RESULTS.where(solved, optx.RESULTS.nonlinear_divergence, singular)
-    result = _result(claimed, z, f, near & solved & ~runs_away, why)
+    near = near & solved & ~runs_away
+    if lx.negative_semidefinite_tag in system.config.tags:
+        near = near & _is_concave(system, delta)
+    result = _result(claimed, z, f, near, why)
     return stop_gradient(Verdict(z, result, error))
+
+
+def _is_concave(system: System, delta: _Vector) -> Bool[Array, ""]:
+    """Whether ∂zF has no positive eigenvalue; of a large one, whether two directions show none."""
+    if system.struct.shape[0] > DENSE:
+        directions = jnp.stack([probe(system.struct), delta])
+        return jnp.all(jnp.sum(directions * jax.vmap(system.action)(directions), axis=1) <= 0)
+    hessian = -jax.vmap(system.action)(jnp.eye(*system.struct.shape, dtype=system.struct.dtype))
+    ridge = 64 * system.struct.shape[0] * system.eps * max_abs(hessian.reshape(-1))
+    shifted = (hessian + hessian.T) / 2 + ridge * jnp.eye(*system.struct.shape)
+    return jnp.all(jnp.isfinite(jnp.linalg.cholesky(shifted))) & (ridge > 0)
 
 
 def _result(

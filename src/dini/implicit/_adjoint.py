@@ -79,8 +79,6 @@ class Implicit(_ByTheorem):
         if p is not None and not isinstance(p, lx.AbstractLinearOperator):
             z, _ = eqx.filter_eval_shape(primal_fn, inputs)
             p = _on_vectors(p, RealView(z))
-        if p is not None and lx.positive_semidefinite_tag in tags:
-            p = lx.TaggedLinearOperator(p, lx.positive_semidefinite_tag)
         return _Exact(self._config(inputs, tags, solver=self.linear_solver, preconditioner=p))
 
 
@@ -154,7 +152,7 @@ class _Series(eqx.Module):
 
         def step(carry: tuple[Array, Array, Array], _: None) -> tuple:
             term, total = carry[1:]
-            after = term + system.matvec(term)
+            after = term + system.action(term)
             return (term, after, total + after), None
 
         carry, _ = jax.lax.scan(step, (first, first, first), length=self.terms - 1)

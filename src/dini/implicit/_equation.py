@@ -57,7 +57,11 @@ def _solve_equation(
     check_output(problem, name, guess, out)
 
     eps = RealView(guess).eps
-    solver = options.solver or problem.default_solver(*[problem.tolerance(eps)] * 2)
+    tolerances = [problem.tolerance(eps)] * 2
+    solver, instead = options.solver, None
+    if solver is None:
+        solver = problem.default_solver(*tolerances)
+        instead = problem.plain_solver and problem.plain_solver(*tolerances)
     if not isinstance(solver, problem.solvers):
         kinds = ", ".join(k.__name__ for k in problem.solvers)
         raise TypeError(
@@ -72,7 +76,7 @@ def _solve_equation(
         solver.atol,
         _norm(solver),
     )
-    search = Search(solver, options.options or {}, options.max_steps)
+    search = Search(solver, instead, options.options or {}, options.max_steps)
     adjoint = options.configured_adjoint(name, solver.rtol)
     solved = solve(equation, guess, arguments, search, adjoint)
     if not full:

@@ -53,6 +53,8 @@ def root_jvp(
             full[i] = v
         return at(z, *full)
 
+    if not moving:
+        return jtu.tree_map(jnp.zeros_like, eqx.filter(asarrays(z), eqx.is_inexact_array))
     primals = [args[i] for i in moving]
     _, z_dot = eqx.filter_jvp(of_moving, primals, [asarrays(tangents[i]) for i in moving])
     return z_dot

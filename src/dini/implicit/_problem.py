@@ -10,8 +10,8 @@ import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, Float, PyTree
 
-from dini._tree import RealView, describe
-from dini.rules import linearise
+from dini._tree import RealView, describe, max_abs
+from dini.rules import Derivative
 from dini.solvers import Anderson
 
 _Vector = Float[Array, " n"]
@@ -27,8 +27,9 @@ class Problem:
         residual: the user's function, seen as F from vectors to vectors of shape (size,). F is
             turned so that z ↦ z + F(z) is its natural iteration: T(z) − z, F(z), −∇f(z).
         solvers: the kinds of Optimistix solver that `search` takes.
+        plain_solver: one that needs no reverse mode, where the default one does.
         default_solver: the Optimistix solver where the user names none, from rtol = atol.
-        power: that tolerance is eps to this power.
+        power: which power of eps that tolerance is.
         tags: what is known of ∂zF.
     """
 
@@ -38,6 +39,7 @@ class Problem:
     solvers: tuple[type, ...]
     default_solver: Callable[[float, float], optx.AbstractIterativeSolver]
     power: float = 1 / 2
+    plain_solver: Callable[[float, float], optx.AbstractIterativeSolver] | None = None
     tags: frozenset[object] = frozenset()
 
     def tolerance(self, eps: float) -> float:
@@ -108,17 +110,15 @@ def _struct(tree: PyTree) -> tuple:
     return treedef, [(x.shape, x.dtype) if hasattr(x, "dtype") else x for x in leaves]
 
 
-def scale_of(residual: Callable[[_Vector], _Vector], v: _Vector, name: str) -> Float[Array, ""]:
-    """How much F changes when z changes by its own size: 1 where that cannot be told.
+def scale_of(derivative: Derivative, v: _Vector) -> Float[Array, ""]:
+    """How much F changes when z = v changes by its own size: 1 where that cannot be told.
 
-    A solver that is handed F divided by this number reads its absolute tolerance on F as one
-    on z, and takes the same steps for F and for 1e12 F.
+    A solver that is handed an equation divided by this number reads its absolute tolerance on F as
+    one on z, and takes the same steps for F and for 1e12 F. Of an objective F is ∇f; residuals,
+    whose squares make an objective, are divided by its square root.
     """
-    _, pushforward, reverse_only = linearise(residual, v, name)
-    if reverse_only:
-        return jnp.ones((), v.dtype)
     direction = jnp.cos(1 + jnp.arange(v.size, dtype=v.dtype)) * (1 + jnp.abs(v))
-    scale = jnp.max(jnp.abs(pushforward(direction)))
+    scale = max_abs(derivative.pushforward(direction))
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 
 
@@ -131,7 +131,9 @@ _concave = frozenset({lx.symmetric_tag, lx.negative_semidefinite_tag})
 fixed_point = Problem(
     "fixed_point", optx.fixed_point, _displacement, _fixed_point_solvers, Anderson, power=3 / 4
 )
-root = Problem("root", optx.root_find, _as_it_is, _root_finders, optx.Dogleg)
+root = Problem(
+    "root", optx.root_find, _as_it_is, _root_finders, optx.Dogleg, plain_solver=optx.Newton
+)
 minimum = Problem("minimum", optx.minimise, _descent, _minimisers, optx.BFGS, tags=_concave)
 least_squares = Problem(
     "least_squares",

@@ -17,6 +17,7 @@ from dini.implicit._adjoint import Implicit, Neumann, while_loop
 from dini.implicit._problem import Problem, scale_of
 from dini.implicit._theorem import Factors, system_at
 from dini.linear import LinearConfig, guarded
+from dini.rules import differentiable, linearise
 
 # The solver's norm and ours may differ: an equation's own solver is given this much room.
 _SLACK = 10.0
@@ -38,8 +39,8 @@ class Equation(eqx.Module):
     problem: Problem = eqx.field(static=True)
     fn: Callable[[PyTree, PyTree], PyTree]
     linear: LinearConfig
-    rtol: float | None
-    atol: float | None
+    rtol: float
+    atol: float
     norm: Callable = optx.max_norm
 
     def residual(self, view: RealView, arguments: PyTree) -> Callable:
@@ -57,13 +58,7 @@ class Equation(eqx.Module):
         view = RealView(z)
         residual = self.residual(view, stop_gradient(arguments))
         v = view.ravel(stop_gradient(z))
-        default = self.problem.tolerance(view.eps)
-        tolerance = Tolerance(
-            default if self.rtol is None else self.rtol,
-            default if self.atol is None else self.atol,
-            self.norm,
-            view.eps,
-        )
+        tolerance = Tolerance(self.rtol, self.atol, self.norm, view.eps)
         factors = None
         if self.problem is _problem.fixed_point:
             slack = _SLACK if own else 1.0
@@ -90,9 +85,13 @@ class _GivenLoop(optx.AbstractAdjoint):
 
 
 class Search(eqx.Module):
-    """How an equation is solved: an Optimistix solver and what it is given."""
+    """How an equation is solved: an Optimistix solver and what it is given.
+
+    `instead` is the solver for an equation without reverse mode, where `solver` is a mere default.
+    """
 
     solver: optx.AbstractIterativeSolver
+    instead: optx.AbstractIterativeSolver | None
     options: dict[str, Any]
     max_steps: int | None = eqx.field(static=True)
 
@@ -101,21 +100,25 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     """Solves the equation by Optimistix, in real numbers of one dtype, and checks the result."""
     equation, guess, arguments, search, loop = inputs
     problem, view = equation.problem, RealView(guess)
-    scale: Array | float = 1.0
-    if problem is _problem.root:
-        v = view.ravel(guess)
-        scale = scale_of(stop_gradient(equation.residual(view, arguments)), v, equation.linear.name)
+    name = f"the equation of {equation.linear.name}"
+    solver, scale = search.solver, jnp.ones((), view.dtype)
 
-    def real(y: PyTree, _: None) -> PyTree:
+    def real(y: PyTree) -> PyTree:
         out = equation.fn(view.untree(y), arguments)
         if problem is _problem.minimum:
-            return out.astype(view.dtype)
-        out = RealView(out).tree(out)
-        return jtu.tree_map(lambda f: f / scale, out) if problem is _problem.root else out
+            return out.astype(view.dtype) / scale
+        unit = jnp.sqrt(scale) if problem is _problem.least_squares else scale
+        return jtu.tree_map(lambda f: f / unit, RealView(out).tree(out))
 
+    if not isinstance(solver, optx.AbstractFixedPointSolver):
+        v = view.ravel(guess)
+        at_guess = linearise(equation.residual(view, stop_gradient(arguments)), v, name)
+        real = real if at_guess.plain else differentiable(real, name)
+        solver = solver if at_guess.reverse else search.instead or solver
+        scale = scale if problem is _problem.fixed_point else scale_of(at_guess, v)
     solution = problem.search(
-        real,
-        search.solver,
+        lambda y, _: real(y),
+        solver,
         view.tree(guess),
         None,
         search.options,

@@ -54,8 +54,8 @@ def _solve_foreign(
     closed = Closed(value, z, arguments)
     check_output(problem, name, z, eqx.filter_eval_shape(closed, z, arguments))
     eps = RealView(z).eps
-    rtol = problem.tolerance(eps) if options.rtol is None else options.rtol
-    atol = problem.tolerance(eps) if options.atol is None else options.atol
+    rtol = eps**0.5 if options.rtol is None else options.rtol
+    atol = eps**0.5 if options.atol is None else options.atol
     equation = Equation(problem, closed, options.linear(problem, name, rtol), rtol, atol)
     adjoint = options.configured_adjoint(name, rtol)
     solved = solve(equation, guess, arguments, closed_solver, adjoint)
@@ -107,8 +107,7 @@ def custom_fixed_point(
 ) -> Callable[[Callable], Decorated]:
     """Makes any solver of z = T(z, *args, **kwargs) differentiable.
 
-    As `custom_root`; what the solver returned is checked by |T(z) − z| ≤ atol + rtol |z|, with
-    rtol = atol = eps^(3/4) (1.8e-12 in float64) by default.
+    As `custom_root`; what the solver returned is checked by |T(z) − z| ≤ atol + rtol |z|.
 
     Args:
         map: T, which returns a tree like z.

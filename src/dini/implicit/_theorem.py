@@ -12,7 +12,7 @@ from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, describe
-from dini.linear import LinearConfig, System
+from dini.linear import LinearConfig, System, row_scale
 from dini.rules import linearise
 
 
@@ -82,7 +82,7 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
         return RealView(f).ravel(f)
 
     view = RealView(z)
-    _, pushforward, _ = linearise(of_inputs, moving, name)
+    pushforward = linearise(of_inputs, moving, name).pushforward
     system = system_at(lambda z: residual_fn(z, extra, inputs), z, rule.config)
     factors = find(extra, Factors)
     state = system.factorise() if factors is None else factors.state
@@ -100,14 +100,16 @@ def system_at(residual: Callable[[PyTree], PyTree], z: PyTree, config: LinearCon
         return RealView(f).ravel(f).astype(view.dtype)
 
     v = view.ravel(z)
-    f, derivative, by_rows = linearise(flat, v, f"the equation of {config.name}")
-    if f.shape != v.shape:
+    derivative = linearise(flat, v, f"the equation of {config.name}")
+    if derivative.value.shape != v.shape:
         raise ValueError(
-            f"{config.name}: the residual has {f.size} real numbers and the unknown has {v.size}; "
-            f"the theorem needs as many equations as unknowns. The unknown is {describe(z)}."
+            f"{config.name}: the residual has {derivative.value.size} real numbers, the unknown "
+            f"{v.size}; the theorem needs as many of one as of the other. The unknown is "
+            f"{describe(z)}."
         )
     struct = jax.ShapeDtypeStruct(v.shape, v.dtype)
-    return System(config, derivative, struct, view.eps, by_rows)
+    scale = row_scale(derivative.pushforward, struct, config.tags)
+    return System(config, derivative.pushforward, struct, view.eps, scale)
 
 
 def has_failed(extra: PyTree) -> Bool[Array, ""]:

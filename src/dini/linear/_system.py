@@ -30,6 +30,9 @@ _NOT_SOLVED = (
     "accurate derivative."
 )
 
+_DEFINITE = {lx.positive_semidefinite_tag, lx.negative_semidefinite_tag}
+_SPOILT_BY_SCALING = {lx.symmetric_tag, lx.unit_diagonal_tag, *_DEFINITE}
+
 
 class LinearConfig(eqx.Module):
     """What the user says about the linear systems of a derivative.
@@ -53,17 +56,28 @@ class LinearConfig(eqx.Module):
 
 
 class System(eqx.Module):
-    """A square real system A x = b of `size` unknowns, A known by its action.
+    """A square real system A x = b, A known by its action, its rows brought to one scale.
 
-    `by_rows` says that A has no forward mode, so that a dense A is built from its transpose.
-    `eps` is the machine epsilon of the least precise number in A.
+    What is solved is (D A) x = D b with D = 1 / scale: the same x, and the same answer to the
+    question whether a residual is small, in whatever units the equations are written.
+
+    Attributes:
+        config: what the user says.
+        action: v ↦ A v, on vectors of shape (n,).
+        struct: shape and dtype of x.
+        eps: the machine epsilon of the least precise number in A.
+        scale: the scale of each row, shape (n,).
     """
 
     config: LinearConfig
-    matvec: Callable[[Float[Array, " n"]], Float[Array, " n"]]
+    action: Callable[[Float[Array, " n"]], Float[Array, " n"]]
     struct: jax.ShapeDtypeStruct = eqx.field(static=True)
     eps: float = eqx.field(static=True)
-    by_rows: bool = eqx.field(static=True, default=False)
+    scale: Float[Array, " n"]
+
+    def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
+        """D A v."""
+        return self.action(v) / self.scale
 
     @property
     def target(self) -> Any:
@@ -81,15 +95,8 @@ class System(eqx.Module):
         return choose(self.config.solver, self.struct.shape[0], self.config.tags, self.target)
 
     def factorise(self) -> PyTree[Array] | None:
-        """What a direct solver makes of A, for all solves with A and Aᵀ; None if iterative."""
-        if self.by_rows:
-            vecmat = jax.linear_transpose(self.matvec, self.struct)
-            rows = jax.vmap(lambda e: vecmat(e)[0])(
-                jnp.eye(*self.struct.shape, dtype=self.struct.dtype)
-            )
-            operator = lx.MatrixLinearOperator(rows, self.config.tags)
-        else:
-            operator = lx.FunctionLinearOperator(self.matvec, self.struct, self.config.tags)
+        """What a direct solver makes of D A, for it and its transpose; None if iterative."""
+        operator = lx.FunctionLinearOperator(self.matvec, self.struct, self.config.tags)
         state = self.solver.init(operator, {})
         parts = jtu.tree_leaves(state, is_leaf=_is_operator)
         return None if any(map(_is_operator, parts)) else stop_gradient(state)
@@ -102,7 +109,7 @@ class System(eqx.Module):
         failed: Bool[Array, ""],
         transpose: bool = False,
     ) -> tuple[Float[Array, " n"], Bool[Array, ""], Bool[Array, ""]]:
-        """Solves A x = b, or Aᵀ x = b with `transpose`; `matvec` is that of A or Aᵀ.
+        """Solves (D A) x = b, or (D A)ᵀ x = b with `transpose`; `matvec` is that of the matrix.
 
         The right-hand side is scaled to 1 first. Where there is nothing to solve (the equation
         itself has failed, or b is zero or not finite) the system solved is I x = 1, so that no
@@ -111,6 +118,9 @@ class System(eqx.Module):
         Returns:
             x, whether b is finite, and whether the system is solved.
         """
+        # One b for all that follows: the compiler may compute it anew for each use, and where b is
+        # all rounding (a residual at its root) those copies differ.
+        b = jax.lax.optimization_barrier(b)
         size = max_abs(b)
         finite = jnp.isfinite(size)
         idle = failed | ~finite | (size == 0)
@@ -139,8 +149,10 @@ class System(eqx.Module):
             tags = self.config.tags
             tags = lx.transpose_tags(tags) if transpose else tags
             operator = lx.FunctionLinearOperator(action, self.struct, tags)
+            definite = bool(tags & _DEFINITE)
             if self.config.preconditioner is not None:
-                p = self.config.preconditioner
+                p = self.config.preconditioner @ lx.DiagonalLinearOperator(self.scale)
+                p = lx.TaggedLinearOperator(p, lx.positive_semidefinite_tag) if definite else p
                 options["preconditioner"] = p.transpose() if transpose else p
             x, _, _ = solver.compute(solver.init(operator, options), b, options)
             return x, jnp.zeros_like(b, shape=())
@@ -156,7 +168,7 @@ class System(eqx.Module):
     def inverse(
         self, factors: PyTree[Array] | None, b: Float[Array, " n"], failed: Bool[Array, ""]
     ) -> Float[Array, " n"]:
-        """A⁻¹ b as a linear function of b that JAX can differentiate and transpose, checked.
+        """Gives A⁻¹ b as a linear function of b that JAX can differentiate and transpose, checked.
 
         With config.throw a failure raises inside the solve, where nothing differentiates it away;
         without, the answer is NaN.
@@ -173,7 +185,29 @@ class System(eqx.Module):
 
         forward = checked("tangent", "tangent", transpose=False)
         backward = checked("adjoint", "cotangent", transpose=True)
-        return jax.lax.custom_linear_solve(self.matvec, b, forward, backward)
+        return jax.lax.custom_linear_solve(self.matvec, b / self.scale, forward, backward)
+
+
+def row_scale(
+    action: Callable[[Float[Array, " n"]], Float[Array, " n"]],
+    struct: jax.ShapeDtypeStruct,
+    tags: frozenset[object],
+) -> Float[Array, " n"]:
+    """The scale of each row of A, in powers of 1024, from one product with A.
+
+    A row of ordinary size is left exactly as it is. So is a matrix that scaling its rows would rob
+    of a structure that it is known to have.
+    """
+    if tags & _SPOILT_BY_SCALING:
+        return jnp.ones(struct.shape, struct.dtype)
+    size = jnp.abs(jax.lax.stop_gradient(action(probe(struct))))
+    known = jnp.isfinite(size) & (size > 0)
+    return jnp.where(known, jnp.exp2(10 * jnp.round(jnp.log2(jnp.where(known, size, 1)) / 10)), 1)
+
+
+def probe(struct: jax.ShapeDtypeStruct) -> Float[Array, " n"]:
+    """A fixed vector with entries of order 1 and no pattern, to ask a matrix with."""
+    return jnp.cos(1 + jnp.arange(struct.shape[0], dtype=struct.dtype))
 
 
 def guarded(

@@ -1,4 +1,8 @@
 """How a derivative is registered with JAX."""
 
 from dini.rules._linear_map import linear_map as linear_map
-from dini.rules._linearise import Derivative as Derivative, linearise as linearise
+from dini.rules._linearise import (
+    Derivative as Derivative,
+    differentiable as differentiable,
+    linearise as linearise,
+)

@@ -35,6 +35,7 @@ def linear_map(
     Returns:
         `fun(residuals, x)`.
     """
+    x = jtu.tree_map(jnp.asarray, x)
     if out is None:
         out = jax.eval_shape(fun, residuals, x)
     flat_r, tree_r = jtu.tree_flatten(residuals)

@@ -1,0 +1,31 @@
+"""The snippets of README and docs run, in order, page by page."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "docs/index.md", "docs/guide.md", "docs/choosing.md", "docs/derivations.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_snippets_of_a_page_run(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    names = {"__name__": "page"}
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)):
+        exec(compile(block, f"{page}, block {number}", "exec"), names)  # noqa: S102
+    assert "__name__" in names
+
+
+def test_every_export_has_a_page() -> None:
+    import dini  # noqa: PLC0415
+
+    docs = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md"))
+    exports = [
+        name for name in vars(dini) if not name.startswith("_") and name[0] != name[0].lower()
+    ]
+    exports += [name for name in vars(dini) if name.startswith(("implicit_", "custom_", "root_"))]
+    assert len(exports) > 10
+    assert [name for name in exports if f"::: dini.{name}" not in docs] == []
