@@ -118,9 +118,7 @@ class System(eqx.Module):
         Returns:
             x, whether b is finite, and whether the system is solved.
         """
-        # One b for all that follows: the compiler may compute it anew for each use, and where b is
-        # all rounding (a residual at its root) those copies differ.
-        b = jax.lax.optimization_barrier(b)
+        b = _held(b)
         size = max_abs(b)
         finite = jnp.isfinite(size)
         idle = failed | ~finite | (size == 0)
@@ -248,6 +246,17 @@ def _report(
         for m in (_FAILED_EQUATION, _NOT_FINITE, _NOT_SOLVED)
     ]
     return eqx.branched_error_if(x, bad, which, messages)
+
+
+def _held(b: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The same b, held in memory.
+
+    A compiler that fuses may compute b anew for each of its uses. Where b is all rounding, as is
+    a residual at its root or a cotangent at an optimum, those copies differ as much as b is large,
+    and no residual can be checked against them. It may not look into a library call: 1 x = b.
+    """
+    one = jnp.ones((1, 1), b.dtype)
+    return jax.lax.linalg.triangular_solve(one, b[None], left_side=True, lower=True)[0]
 
 
 def _is_operator(x: Any) -> bool:
