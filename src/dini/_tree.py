@@ -26,8 +26,8 @@ def asarrays(tree: PyTree) -> PyTree:
     """Turns every numeric leaf into a JAX array, a Python float into a weakly typed one."""
 
     def leaf(x: Any) -> Any:
-        if isinstance(x, int) and hasattr(x, "dtype"):  # a constant in a traced program
-            return jnp.asarray(x, x.dtype)
+        if isinstance(x, int) and (dtype := getattr(x, "dtype", None)):  # a traced constant
+            return jnp.asarray(x, dtype)
         return jnp.asarray(x) if is_numeric(x) and not eqx.is_array(x) else x
 
     return jtu.tree_map(leaf, tree)

@@ -84,13 +84,16 @@ def test_ill_conditioned_equation_is_right_or_loud(solution, closed):
 N = 12
 
 
-def shift_residual(z, x):
-    """z shifted cyclically is x: short recurrences stall, and GMRES needs all N steps."""
-    return jnp.roll(z, 1) * jnp.linspace(1.0, 2.0, N) - x
+WEIGHTS = jnp.linspace(1.0, 2.0, N)
 
 
-def shift_root(x):
-    return jnp.roll(x / jnp.linspace(1.0, 2.0, N), -1)
+def shift_map(z, x):
+    """z + x − w·shift(z): short recurrences stall on shifts, and GMRES needs all N steps."""
+    return z + x - jnp.roll(z, 1) * WEIGHTS
+
+
+def shift_point(x):
+    return jnp.roll(x / WEIGHTS, -1)
 
 
 def skewed(condition):
@@ -113,17 +116,18 @@ def test_stagnating_krylov_method_is_loud(solver):
     x = jnp.linspace(1.0, 3.0, N) ** 2
 
     def at(throw):
-        f = dini.custom_root(shift_residual, linear_solver=solver, throw=throw, rtol=1.0)
-        return functools.partial(f(returning(shift_root)), jnp.ones(N))
+        f = dini.custom_fixed_point(shift_map, linear_solver=solver, throw=throw)
+        return functools.partial(f(returning(shift_point)), jnp.ones(N))
 
-    @jax.jit
-    def program(x):
-        return {"reverse": jax.jacrev(at(False))(x), "forward": jax.jacfwd(at(False))(x)}
-
-    assert_right_or_nan(program(x), {k: jax.jacfwd(shift_root)(x) for k in program(x)}, 1e-6)
-    assert np.any(np.isnan(program(x)["reverse"]))
-    with pytest.raises(Exception, match=r"stagnated|not solved"):
-        jax.block_until_ready(jax.jit(jax.grad(lambda x: at(True)(x).sum()))(x))
+    out = jax.jit(lambda x: {"forward": jax.jacfwd(at(False))(x)})(x)
+    out |= jax.jit(lambda x: {"reverse": jax.jacrev(at(False))(x)})(x)
+    expected = jax.jacfwd(shift_point)(x)
+    for jacobian in out.values():
+        wrong = np.abs(jacobian - expected) > 1e-6
+        assert np.all(np.isnan(jacobian)[wrong])
+        assert np.any(np.isnan(jacobian))
+    with pytest.raises(Exception, match=r"stagnated|not solved|does not solve"):
+        jax.block_until_ready(jax.jit(jax.grad(lambda x: at(True)(x)[0]))(x))
 
 
 def test_normal_equations_at_condition_1e4_are_never_silently_off():
@@ -135,7 +139,7 @@ def test_normal_equations_at_condition_1e4_are_never_silently_off():
         del init
         return jax.lax.stop_gradient(jnp.asarray(inverse) @ x)
 
-    for steps in (5, 12, 40, 400):
+    for steps in (12, 400):
         linear_solver = lx.Normal(lx.CG(rtol=1e-5, atol=1e-5, max_steps=steps))
         f = dini.custom_root(
             lambda z, x: jnp.asarray(matrix) @ z - x, linear_solver=linear_solver, throw=False
@@ -159,9 +163,8 @@ def test_double_root_has_no_derivative():
     assert np.isnan(out["value"][0]) or abs(out["value"][0]) < 1e-7
 
 
-@pytest.mark.parametrize("found", [0.0, 1e-9])
-def test_double_root_that_a_foreign_solver_found_has_no_derivative(found):
-    f = dini.custom_root(lambda z, a: z**2 - a)(lambda z, a: found + 0 * z)
+def test_double_root_that_a_foreign_solver_found_has_no_derivative():
+    f = dini.custom_root(lambda z, a: z**2 - a)(lambda z, a: 0 * z)
     for transform in (jax.jacrev, jax.jacfwd, jax.hessian):
         with pytest.raises(Exception, match="singular|not solved|does not solve"):
             jax.block_until_ready(jax.jit(transform(f, 1))(1.0, 0.0))
@@ -268,16 +271,18 @@ def test_rows_scaled_differently_give_the_same_answer(decorator):
     assert_right(eager(lambda x: f(jnp.zeros(3), x), x), expected)
 
 
-def test_unknowns_of_different_size_give_the_same_answer():
+def test_unknowns_of_different_size_give_the_same_tangents():
     def residual(z, x):
         return curved(z / COLUMNS, x)
 
-    f = dini.custom_root(residual)(returning(lambda x: COLUMNS * curved_root(x)))
+    f = dini.custom_root(residual, throw=False)(returning(lambda x: COLUMNS * curved_root(x)))
     x = jnp.array([1.0, -0.5, 2.0])
-    out = compiled(lambda x: f(jnp.zeros(3), x) / COLUMNS, x)
-    assert_right(out, compiled(curved_root, x), 1e-7)
+    out = jax.jit(lambda x: (f(jnp.zeros(3), x), jax.jacfwd(f, 1)(jnp.zeros(3), x)))(x)
+    assert_close(out[0] / COLUMNS, curved_root(x))
+    assert_close(out[1] / COLUMNS[:, None], jax.jacfwd(curved_root)(x), 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e12, 1e-14])
 def test_minimum_of_a_rescaled_objective_is_right_or_loud(scale):
     def objective(z, a, scale):

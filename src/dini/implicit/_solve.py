@@ -110,14 +110,15 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
         unit = jnp.sqrt(scale) if problem is _problem.least_squares else scale
         return jtu.tree_map(lambda f: f / unit, RealView(out).tree(out))
 
+    search_in: Callable[[PyTree], PyTree] = real
     if not isinstance(solver, optx.AbstractFixedPointSolver):
         v = view.ravel(guess)
         at_guess = linearise(equation.residual(view, stop_gradient(arguments)), v, name)
-        real = real if at_guess.plain else differentiable(real, name)
+        search_in = real if at_guess.plain else differentiable(real, name)
         solver = solver if at_guess.reverse else search.instead or solver
         scale = scale if problem is _problem.fixed_point else scale_of(at_guess, v)
     solution = problem.search(
-        lambda y, _: real(y),
+        lambda y, _: search_in(y),
         solver,
         view.tree(guess),
         None,

@@ -72,7 +72,7 @@ def _by_rows(pullback: Callable, out: PyTree[jax.ShapeDtypeStruct], v: PyTree) -
     zero, unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), out))
     rows = jax.vmap(lambda e: pullback(unravel(e)))(jnp.eye(zero.size, dtype=zero.dtype))
     parts = jax.tree.map(lambda r, t: r.reshape(zero.size, -1) @ t.reshape(-1), rows, v)
-    return unravel(sum(part.real.astype(zero.dtype) for part in jax.tree.leaves(parts)))
+    return unravel(sum((p.real.astype(zero.dtype) for p in jax.tree.leaves(parts)), zero))
 
 
 def differentiable(fun: Callable[[PyTree], PyTree], name: str) -> Callable[[PyTree], PyTree]:
