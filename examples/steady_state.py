@@ -108,24 +108,28 @@ x, n, lags = series - moments[:, None], series.shape[1], 12
 gamma = [(1 - s / (lags + 1)) * x[:, s:] @ x[:, : n - s].T / n**2 for s in range(lags + 1)]
 covariance = gamma[0] + sum(G + G.T for G in gamma[1:])
 
-# %% Calibrate: Gauss-Newton on the distance of the moments, through the steady state
+# %% Calibrate: Newton's method on the moments, through the derivative of the steady state
 FREE = ["alpha", "rho", "g", "omega", "chi"]
+start = jnp.log(jnp.array([getattr(textbook, v) for v in FREE]))
 
 
-# With as many moments as parameters the distance falls to zero: the best fit is a root.
-@dini.implicit_root(solver=optx.GaussNewton(rtol=1e-10, atol=1e-10))
-def calibration(log_free: jax.Array, target: jax.Array) -> jax.Array:
-    """The model's moments relative to their targets, less one."""
+def distance(log_free: jax.Array, target: jax.Array) -> jax.Array:
+    """The model's moments relative to their targets, less one: all zero at the best fit."""
     p = textbook._replace(**dict(zip(FREE, jnp.exp(log_free), strict=True)))
     y, c, i, _, h, _, r = jnp.exp(steady_state(guess, p))
     return jnp.array([c / y, i / y, r, p.g, h]) / target - 1
 
 
+def calibrate(target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The logarithms of the five estimates, once to differentiate and once to keep."""
+    solver = optx.Newton(rtol=1e-10, atol=1e-10)  # dini's rule also serves Optimistix's own solve
+    fit = optx.root_find(distance, solver, start, args=target, adjoint=dini.Implicit())
+    return fit.value, fit.value
+
+
 # The derivative of the estimates in the moments, through both solves, is the delta method; the
 # elasticities at the estimates carry it on to the steady state.
-start = np.log([getattr(textbook, v) for v in FREE])
-fit = lambda m: 2 * (calibration(start, m),)  # once to differentiate and once to keep
-slope, log_free = jax.jit(jax.jacfwd(fit, has_aux=True))(moments)
+slope, log_free = jax.jit(jax.jacfwd(calibrate, has_aux=True))(moments)
 fitted = textbook._replace(**dict(zip(FREE, np.exp(log_free).tolist(), strict=True)))
 table = np.array(elasticities(np.log(fitted))[0])
 log_state = steady_state.solve(guess, fitted).value

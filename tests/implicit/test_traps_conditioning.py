@@ -108,7 +108,6 @@ def skewed(condition):
     [
         lx.GMRES(rtol=1e-10, atol=1e-10, restart=4, max_steps=40),
         lx.BiCGStab(rtol=1e-10, atol=1e-10, max_steps=40),
-        lx.Normal(lx.CG(rtol=1e-10, atol=1e-10, max_steps=5)),
     ],
     ids=lambda s: type(s).__name__,
 )
@@ -214,7 +213,7 @@ def test_maximum_of_one_number_is_refused():
 # --- Scale -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", [None, optx.Newton(1e-8, 1e-8)])
+@pytest.mark.parametrize("solver", [None, pytest.param(optx.Newton(1e-8, 1e-8), marks=pytest.mark.slow)])
 def test_root_does_not_depend_on_the_scale_of_the_residual(solver):
     """Every scale takes the same z, derivatives and verdict: also that it is wrong."""
     f = dini.implicit_root(lambda z, a, scale: scale * (z**2 - a), solver=solver, throw=False)
@@ -228,7 +227,7 @@ def test_root_does_not_depend_on_the_scale_of_the_residual(solver):
     assert np.all(np.isnan(failed))
 
 
-@pytest.mark.parametrize("scale", [1e12, 1.0, 1e-14])
+@pytest.mark.parametrize("scale", [1e12, 1e-14])
 def test_check_of_a_foreign_root_does_not_depend_on_the_scale(scale):
     """A root off by 1e-3 is refused, one off by 1e-12 is accepted, at any scale of F."""
 
