@@ -57,7 +57,9 @@ def test_both_directions_are_linear_over_the_reals():
     np.testing.assert_array_equal(jacobian, np.eye(view.size))
 
 
-@pytest.mark.parametrize("leaf", [1.0, 1j, np.float32(1), np.arange(2), jnp.ones(2), np.bool_(True)])
+@pytest.mark.parametrize(
+    "leaf", [1.0, 1j, np.float32(1), np.arange(2), jnp.ones(2), np.bool_(True)]
+)
 def test_numbers_become_arrays(leaf):
     assert is_numeric(leaf)
     assert eqx.is_array(asarrays(leaf))

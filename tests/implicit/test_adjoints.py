@@ -47,7 +47,8 @@ def diagonal(z, b):
     return z**3 + z - b
 
 
-def newton(residual, b, z=jnp.zeros(N)):
+def newton(residual, b):
+    z = jnp.zeros(N)
     for _ in range(30):
         z = z - jnp.linalg.solve(jax.jacfwd(residual)(z, b), residual(z, b))
     return z
@@ -107,7 +108,10 @@ def test_definite_solver_serves_a_minimum_whose_hessian_it_is_told_nothing_about
 
     for solver in (lx.Cholesky(), lx.CG(1e-12, 1e-12)):
         check_foreign(
-            jax.grad(objective), decorator=dini.custom_minimum, equation=objective, linear_solver=solver
+            jax.grad(objective),
+            decorator=dini.custom_minimum,
+            equation=objective,
+            linear_solver=solver,
         )
 
 
@@ -116,7 +120,7 @@ def test_untagged_operator_is_refused_by_a_definite_solver():
         check_foreign(definite, linear_solver=lx.CG(1e-10, 1e-10))
 
 
-# --- Preconditioners -------------------------------------------------------------------------------
+# --- Preconditioners -----------------------------------------------------------------------------
 # With an exact inverse GMRES is done after one step, and with its transpose it is not.
 
 
@@ -170,7 +174,7 @@ def test_preconditioner_may_depend_on_what_is_differentiated(form):
     assert_close(*program(RIGHT))
 
 
-# --- Truncated series ------------------------------------------------------------------------------
+# --- Truncated series ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("terms", [1, 2, 5])
@@ -199,7 +203,7 @@ def test_neumann_series_that_diverges_is_loud():
 
     for transform in (jax.jacrev, jax.jacfwd):
         assert np.any(np.isnan(jax.jit(transform(lambda b: f(b, False)))(jnp.ones(2))))
-        with pytest.raises(Exception, match="Neumann|contraction"):
+        with pytest.raises(Exception, match=r"Neumann|contraction"):
             jax.block_until_ready(jax.jit(transform(lambda b: f(b, True)))(jnp.ones(2)))
 
 
@@ -208,7 +212,7 @@ def test_neumann_needs_a_term():
         dini.Neumann(0)
 
 
-# --- With Optimistix -------------------------------------------------------------------------------
+# --- With Optimistix -----------------------------------------------------------------------------
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -241,7 +245,9 @@ UNDER_OPTIMISTIX = {
 
 
 @pytest.mark.parametrize("name", UNDER_OPTIMISTIX)
-@pytest.mark.parametrize("adjoint", [dini.Implicit(), dini.Neumann(80)], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    "adjoint", [dini.Implicit(), dini.Neumann(80)], ids=lambda a: type(a).__name__
+)
 def test_our_adjoint_works_under_optimistix(name, adjoint):
     search, equation, solver, residual = UNDER_OPTIMISTIX[name]
 

@@ -22,7 +22,7 @@ root = dini.implicit_root(square)
 foreign = functools.partial(dini.custom_root, square)
 ROOT2 = np.sqrt(2.0)
 
-# --- Leaves ----------------------------------------------------------------------------------------
+# --- Leaves --------------------------------------------------------------------------------------
 
 
 def check_leaves(n, flag, name, nothing, function, whole, key):
@@ -85,7 +85,7 @@ def test_guess_without_a_dtype_of_its_own_takes_that_of_the_map():
     assert z.dtype == jnp.float32
 
 
-# --- Methods ---------------------------------------------------------------------------------------
+# --- Methods -------------------------------------------------------------------------------------
 
 
 class Curve(eqx.Module):
@@ -126,7 +126,7 @@ def test_method_of_a_plain_class_sees_new_attributes():
     assert_close(plain.root(1.0, 2.0), 1.0)
 
 
-# --- Closures --------------------------------------------------------------------------------------
+# --- Closures ------------------------------------------------------------------------------------
 
 
 def closing(b):
@@ -177,10 +177,13 @@ def test_captured_carry_of_a_scan_is_differentiated():
 
 def test_captured_arrays_are_constants():
     weights = jnp.array([1.0, 4.0])
-    assert_close(dini.implicit_root(lambda z, a: z**2 - weights * a)(jnp.ones(2), 2.0), ROOT2 * np.array([1, 2]))
+    assert_close(
+        dini.implicit_root(lambda z, a: z**2 - weights * a)(jnp.ones(2), 2.0),
+        ROOT2 * np.array([1, 2]),
+    )
 
 
-# --- Dtypes ----------------------------------------------------------------------------------------
+# --- Dtypes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.complex64, jnp.complex128])
@@ -227,7 +230,7 @@ def test_complex_root_by_a_residual_that_is_not_holomorphic():
     assert_close((value, tangent), (2.0 + 2.0j, 0.2 - 1.4j))
 
 
-# --- has_aux ---------------------------------------------------------------------------------------
+# --- has_aux -------------------------------------------------------------------------------------
 
 
 def test_aux_of_an_equation_is_taken_at_the_solution():
@@ -251,7 +254,7 @@ def test_aux_of_a_solver_is_returned_by_the_call():
     assert_close(slope, 0.5 / ROOT2)
 
 
-# --- One direction only ----------------------------------------------------------------------------
+# --- One direction only --------------------------------------------------------------------------
 
 
 @jax.custom_vjp
@@ -291,7 +294,7 @@ def test_residual_without_any_derivative_is_refused():
         f(1.0, 1.0)
 
 
-# --- Refusals --------------------------------------------------------------------------------------
+# --- Refusals ------------------------------------------------------------------------------------
 
 ONES = jnp.ones(2)
 REFUSED = {
@@ -324,14 +327,16 @@ REFUSED = {
     "unknown option": (lambda: dini.implicit_root(sovler=1)(square), "no option 'sovler'.*solver"),
     "option of another decorator": (lambda: root.with_options(rtol=1e-3), "no option 'rtol'"),
     "solver for another kind": (
-        lambda: dini.implicit_minimum(lambda z, a: (z - a) ** 2, solver=optx.Newton(1e-8, 1e-8))(1.0, 2.0),
+        lambda: dini.implicit_minimum(lambda z, a: (z - a) ** 2, solver=optx.Newton(1e-8, 1e-8))(
+            1.0, 2.0
+        ),
         "Newton is no solver for this kind",
     ),
     "solver that is none": (lambda: dini.implicit_root(square, solver="newton")(1.0, 2.0), "str"),
     "decorating a number": (lambda: dini.implicit_root(3), "was given 3"),
     "equation that is a number": (lambda: dini.custom_root(3), "was given 3"),
     "solver that is a number": (lambda: dini.custom_root(square)(3), "was given 3"),
-    "no guess": (lambda: root(), "guess"),
+    "no guess": (root, "guess"),
     "adjoint that is none": (lambda: dini.implicit_root(square, adjoint="lu")(1.0, 2.0), "adjoint"),
     "has_aux without a pair": (
         lambda: dini.implicit_root(square, has_aux=True)(1.0, 2.0),

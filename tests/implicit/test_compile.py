@@ -30,7 +30,7 @@ def square(z, a):
 
 root = dini.implicit_root(square)
 foreign = dini.custom_root(square)(lambda z, a: jax.lax.stop_gradient(jnp.sqrt(a)) + 0 * z)
-ONES, TWOS = jnp.ones(2), jnp.full(2, 2.0)
+ONES, TWOS = jnp.ones(2), 2 * jnp.ones(2)
 
 
 class Curve(eqx.Module):
@@ -79,7 +79,7 @@ AGAIN = {
             1,
         )(1.0, 2.0),
         (jnp.ones(1),),
-        (jnp.full(1, 2.0),),
+        (2 * jnp.ones(1),),
     ),
     "method": (
         lambda scale, shift: Curve(scale, shift).root(ONES, 2.0),

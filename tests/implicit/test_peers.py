@@ -94,9 +94,13 @@ def test_ridge_with_the_guess_none():
     assert_close(jax.jacrev(solver, 3)(None, X, Y, THETA), jacobian_in_theta(X, Y, THETA), RTOL)
 
 
+def _named(init, x, y, theta):
+    return host_solver(init, x, y, theta)
+
+
 @pytest.mark.parametrize("order", [("x", "y", "theta"), ("theta", "x", "y"), ("y", "theta", "x")])
 def test_ridge_with_keywords_in_any_order(order):
-    solver = dini.custom_root(optimality)(lambda init, x, y, theta: host_solver(init, x, y, theta))
+    solver = dini.custom_root(optimality)(host_solver)
 
     def run(theta):
         values = {"x": X, "y": Y, "theta": theta}
@@ -109,10 +113,7 @@ def test_ridge_with_keywords_in_any_order(order):
 
 
 def test_ridge_with_the_guess_by_keyword():
-    @dini.custom_root(optimality)
-    def solver(init, x, y, theta):
-        return host_solver(init, x, y, theta)
-
+    solver = dini.custom_root(optimality)(_named)
     assert_all_jacobians(lambda x, y, theta: solver(theta=theta, y=y, init=INIT, x=x))
 
 

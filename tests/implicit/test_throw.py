@@ -32,7 +32,7 @@ strict = dini.custom_root(square)(known_square_root)
 LANES = jnp.array([-1.0, 1.0, 4.0])
 
 
-# --- throw=True ------------------------------------------------------------------------------------
+# --- throw=True ----------------------------------------------------------------------------------
 
 
 def affine(z, a):
@@ -82,12 +82,13 @@ def test_error_is_an_environment_switch():
     code = """
         import jax, jax.numpy as jnp, dini
         f = dini.implicit_root(lambda z, a: z**2 - a)
-        print(f(1.0, -1.0), jax.jit(jax.grad(f, 1))(1.0, -1.0), jax.jit(jax.jacfwd(f, 1))(1.0, -1.0))
+        print(f(1.0, -1.0))
+        print(jax.jit(jax.grad(f, 1))(1.0, -1.0), jax.jit(jax.jacfwd(f, 1))(1.0, -1.0))
     """
     assert run(code, EQX_ON_ERROR="nan").split() == ["nan"] * 3
 
 
-# --- throw=False -----------------------------------------------------------------------------------
+# --- throw=False ---------------------------------------------------------------------------------
 
 PROGRAMS = {
     "value": lambda a: lenient(1.0, a),
@@ -132,7 +133,8 @@ def test_shards_over_several_devices():
         from jax.sharding import NamedSharding, PartitionSpec as P
         jax.config.update("jax_enable_x64", True)
         f = dini.implicit_root(lambda z, a: z**2 - a, throw=False)
-        mesh = jax.make_mesh((4,), ("lanes",))
+        automatic = (jax.sharding.AxisType.Auto,)
+        mesh = jax.make_mesh((4,), ("lanes",), axis_types=automatic)
         xs = jax.device_put(jnp.arange(8.0) - 1.0, NamedSharding(mesh, P("lanes")))
         out = jax.jit(jax.vmap(jax.value_and_grad(f, 1), (None, 0)))(1.0, xs)
         assert len(out[0].sharding.device_set) == len(out[1].sharding.device_set) == 4

@@ -71,14 +71,16 @@ def test_direct_solver_is_factorised_once_and_an_iterative_one_not_at_all():
     assert system(MATRIX, solver=lx.GMRES(1e-8, 1e-8)).factorise() is None
 
 
-# --- guarded ---------------------------------------------------------------------------------------
+# --- guarded -------------------------------------------------------------------------------------
 
 
 def test_guard_is_the_identity_where_nothing_failed():
     tree = {"x": jnp.arange(3.0), "n": jnp.arange(2), "z": jnp.asarray(1 + 2j)}
     for throw in (True, False):
         same = guarded(tree, OK, "failed", throw)
-        assert all(np.array_equal(same[k], tree[k]) and same[k].dtype == tree[k].dtype for k in tree)
+        assert all(
+            np.array_equal(same[k], tree[k]) and same[k].dtype == tree[k].dtype for k in tree
+        )
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])

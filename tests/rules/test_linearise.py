@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dini.rules import linearise
+from dini.rules import differentiable, linearise
 from tests.support.compare import assert_close
 
 A = jnp.array([[1.0, 2.0, -1.0], [0.5, -1.0, 3.0]])
@@ -50,17 +50,19 @@ def with_(sine):
 JACOBIAN = jax.jacfwd(with_(jnp.sin))(X)
 
 
-@pytest.mark.parametrize("sine", [jnp.sin, reverse_only], ids=["plain", "custom_vjp"])
-def test_linearise_gives_both_directions_where_they_can_be_had(sine):
-    value, pushforward, reverse = linearise(with_(sine), X, "f")
-    assert not reverse
+@pytest.mark.parametrize("sine", [jnp.sin, reverse_only, on_the_host], ids=["plain", "vjp", "host"])
+def test_linearise_gives_both_directions(sine):
+    value, pushforward, plain, reverse = linearise(with_(sine), X, "f")
+    assert plain == (sine is jnp.sin)
+    assert reverse
     assert_close(value, A @ jnp.sin(X) * X[0], 1e-15)
     assert_close(pushforward(X_DOT), JACOBIAN @ X_DOT, 1e-14)
     assert_close(jax.linear_transpose(pushforward, X)(CT)[0], JACOBIAN.T @ CT, 1e-14)
 
 
 def test_linearise_of_a_while_loop_has_forward_mode_alone():
-    value, pushforward, reverse = linearise(with_(looped), X, "my residual")
+    value, pushforward, plain, reverse = linearise(with_(looped), X, "my residual")
+    assert not plain
     assert not reverse
     assert_close(value, A @ jnp.sin(X) * X[0], 1e-15)
     assert_close(pushforward(X_DOT), JACOBIAN @ X_DOT, 1e-14)
@@ -68,18 +70,16 @@ def test_linearise_of_a_while_loop_has_forward_mode_alone():
         jax.linear_transpose(pushforward, X)(CT)
 
 
-def test_linearise_of_a_rule_on_the_host_has_reverse_mode_alone():
-    value, pushforward, reverse = linearise(with_(on_the_host), X, "my residual")
-    assert reverse
-    assert_close(value, A @ jnp.sin(X) * X[0], 1e-15)
-    assert_close(jax.linear_transpose(pushforward, X)(CT)[0], JACOBIAN.T @ CT, 1e-14)
-    with pytest.raises(TypeError, match="my residual has no forward mode"):
-        pushforward(X_DOT)
-
-
 def test_linearise_that_has_neither_direction_raises_at_once():
     with pytest.raises(TypeError, match="neither mode"):
         linearise(lambda x: with_(looped)(x) + with_(on_the_host)(x), X, "my residual")
+
+
+@pytest.mark.parametrize("sine", [reverse_only, on_the_host], ids=["vjp", "host"])
+def test_differentiable_gives_forward_mode_to_a_rule_for_reverse_mode(sine):
+    fun = differentiable(with_(sine), "f")
+    assert_close(jax.jit(jax.jacfwd(fun))(X), JACOBIAN, 1e-14)
+    assert_close(jax.jit(jax.jacrev(fun))(X), JACOBIAN, 1e-14)
 
 
 @pytest.mark.parametrize("sine", [jnp.sin, reverse_only, looped], ids=["plain", "vjp", "loop"])
@@ -124,7 +124,7 @@ def test_linearise_of_trees():
 
     x = {"u": X, "v": jnp.asarray(2.0)}
     dot = {"u": X_DOT, "v": jnp.asarray(-1.0)}
-    value, pushforward, _ = linearise(fun, x, "f")
+    value, pushforward, *_ = linearise(fun, x, "f")
     assert_close((value, pushforward(dot)), jax.jvp(fun, (x,), (dot,)), 1e-14)
     ct = {"p": X_DOT, "q": (jnp.asarray(0.5),)}
     assert_close(jax.linear_transpose(pushforward, x)(ct), jax.vjp(fun, x)[1](ct), 1e-14)

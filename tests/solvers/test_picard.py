@@ -11,9 +11,9 @@ from tests.support.compare import assert_close
 from tests.support.maps import affine, displacement, linear
 
 
-def solve(map, z, args=None, *, damping=1.0, tolerance=1e-11, **options):
+def solve(fun, z, args=None, *, damping=1.0, tolerance=1e-11, **options):
     solver = dini.Picard(tolerance, tolerance, damping)
-    return optx.fixed_point(map, solver, z, args, **options)
+    return optx.fixed_point(fun, solver, z, args, **options)
 
 
 @pytest.mark.parametrize("damping", [1.0, 0.6])
@@ -88,18 +88,18 @@ def test_picard_keeps_float32_while_x64_is_on():
 
 @pytest.mark.filterwarnings("ignore:Complex support in Optimistix")
 def test_picard_of_a_complex_map():
-    def map(z, _):
+    def fun(z, _):
         return (0.3 + 0.4j) * jnp.conj(z) + 0.2 * z**2 + 0.1j
 
-    assert displacement(map, solve(map, jnp.array([0.0j, 0.1 + 0.1j])).value) <= 1e-10
+    assert displacement(fun, solve(fun, jnp.array([0.0j, 0.1 + 0.1j])).value) <= 1e-10
 
 
 def test_picard_of_a_tree():
-    def map(z, k):
+    def fun(z, k):
         return {"x": 0.5 * jnp.cos(z["y"]) * k, "y": (0.3 * z["x"][::-1],)[0] + 0.1}
 
-    z = solve(map, {"x": jnp.zeros(2), "y": jnp.zeros(2)}, 0.8).value
-    assert_close(map(z, 0.8), z, 1e-10)
+    z = solve(fun, {"x": jnp.zeros(2), "y": jnp.zeros(2)}, 0.8).value
+    assert_close(fun(z, 0.8), z, 1e-10)
 
 
 def test_picard_lanes_of_different_difficulty_do_not_disturb_each_other():

@@ -54,13 +54,13 @@ def newton(residual, steps=50):
     return solver
 
 
-def picard(map, steps=1000):
+def picard(fun, steps=1000):
     """z = T(z) by repetition in a `while_loop`."""
 
     def solver(init, *args, **kwargs):
         def step(carry):
             z, _, k = carry
-            after = map(z, *args, **kwargs)
+            after = fun(z, *args, **kwargs)
             gap = ravel_pytree(jax.tree.map(jnp.subtract, after, z))[0]
             return after, jnp.max(jnp.abs(gap)), k + 1
 

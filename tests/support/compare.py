@@ -1,7 +1,6 @@
 """Comparisons of trees of numbers."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 

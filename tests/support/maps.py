@@ -19,6 +19,6 @@ def affine(z, args):
     return a @ z + b
 
 
-def displacement(map, z, args=None):
+def displacement(fun, z, args=None):
     """The largest |T(z) − z|."""
-    return np.max(np.abs(np.asarray(map(z, args)) - np.asarray(z)))
+    return np.max(np.abs(np.asarray(fun(z, args)) - np.asarray(z)))

@@ -128,9 +128,13 @@ class System(eqx.Module):
             return jnp.where(idle, v, matvec(v))
 
         x, correction = self._solve(factors, action, unit, transpose, idle)
-        residual = max_abs(unit - action(x))
-        solved = (residual <= self.accepted) & (correction <= self.accepted * max_abs(x))
-        solved = idle | (solved & all_finite(x))
+        # After a factorisation the correction tells the error of x. The residual, row by row beside
+        # |A| |x| + |b|, then only tells whether b is in the range of A, in any units of the rows.
+        direct = factors is not None
+        weight = jnp.abs(unit) + magnitude(lambda v: action(v * x), self.struct) if direct else 1
+        small = jnp.all(jnp.abs(unit - action(x)) <= self.accepted * weight)
+        solved = small & (correction <= self.accepted * max_abs(x)) & all_finite(x)
+        solved = idle | solved
         return jnp.where(idle, 0, x * size), finite, solved
 
     def _solve(
@@ -191,21 +195,29 @@ def row_scale(
     struct: jax.ShapeDtypeStruct,
     tags: frozenset[object],
 ) -> Float[Array, " n"]:
-    """The scale of each row of A, in powers of 1024, from one product with A.
+    """The scale of each row of A, in powers of 1024, from a few products with A.
 
     A row of ordinary size is left exactly as it is. So is a matrix that scaling its rows would rob
     of a structure that it is known to have.
     """
     if tags & _SPOILT_BY_SCALING:
         return jnp.ones(struct.shape, struct.dtype)
-    size = jnp.abs(jax.lax.stop_gradient(action(probe(struct))))
+    size = jax.lax.stop_gradient(magnitude(action, struct))
     known = jnp.isfinite(size) & (size > 0)
     return jnp.where(known, jnp.exp2(10 * jnp.round(jnp.log2(jnp.where(known, size, 1)) / 10)), 1)
 
 
-def probe(struct: jax.ShapeDtypeStruct) -> Float[Array, " n"]:
+def probe(struct: jax.ShapeDtypeStruct, which: int = 0) -> Float[Array, " n"]:
     """A fixed vector with entries of order 1 and no pattern, to ask a matrix with."""
-    return jnp.cos(1 + jnp.arange(struct.shape[0], dtype=struct.dtype))
+    return jnp.cos(1 + (1 + which) * jnp.arange(struct.shape[0], dtype=struct.dtype))
+
+
+def magnitude(
+    action: Callable[[Float[Array, " n"]], Float[Array, " n"]], struct: jax.ShapeDtypeStruct
+) -> Float[Array, " n"]:
+    """Roughly |A| 1, row by row: the largest entry over a few probes, so that none is lost."""
+    probes = jnp.stack([probe(struct, which) for which in range(3)])
+    return jnp.max(jnp.abs(jax.vmap(action)(probes)), axis=0)
 
 
 def guarded(
