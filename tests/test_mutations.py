@@ -47,8 +47,8 @@ MUTATIONS = {
     ),
     "linear residual not checked": (
         "linear/_system.py",
-        "solved = (residual <= self.accepted) & (correction <= self.accepted * max_abs(x))",
-        "solved = jnp.asarray(True)",
+        "        solved = idle | solved\n",
+        "        solved = jnp.asarray(True)\n",
         f"{IMPLICIT}traps_conditioning.py::test_normal_equations_at_condition_1e4_are_never_silently_off",
     ),
     "right-hand side not scaled": (
@@ -71,8 +71,8 @@ MUTATIONS = {
     ),
     "real and imaginary parts exchanged": (
         "_tree.py",
-        "(x.real, x.imag)",
-        "(x.imag, x.real)",
+        "return x.real.astype(self.dtype), x.imag.astype(self.dtype)",
+        "return x.imag.astype(self.dtype), x.real.astype(self.dtype)",
         "tests/test_tree.py::test_ravel_and_unravel_are_inverse_and_keep_dtypes",
     ),
 }

@@ -62,8 +62,8 @@ class Implicit(_ByTheorem):
             trees like the unknown, or a Lineax operator on its vector of real numbers, of shape
             (size,). It is transposed for the adjoint solve and never differentiated.
         rtol: the tolerance that the linear solves follow; the solver's own where it is None. An
-            iterative solver aims at a relative residual of rtol, and one above 10 rtol (16 √eps if
-            that is more) is a failure.
+            iterative solver aims at a relative residual of rtol, and one above 10 rtol (but at
+            least 16 √eps, at most 0.1) is a failure.
         throw: whether a failed tangent or adjoint solve raises, or gives NaN.
         name: what errors call the equation.
 

@@ -7,6 +7,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any, Self
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import optimistix as optx
@@ -15,7 +16,8 @@ from jaxtyping import PyTree
 from dini._tree import asarrays
 from dini.implicit._options import Options
 
-_IMMUTABLE = (bool, int, float, complex, str, bytes, type, FunctionType, BuiltinFunctionType)
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, functools.partial, type(jax.jit(abs)))
+_IMMUTABLE = (bool, int, float, complex, str, bytes, type, *_FUNCTIONS)
 
 
 class Compiled:
@@ -23,7 +25,7 @@ class Compiled:
 
     Floats and arrays in the data are traced, so that a new value compiles nothing. Every other leaf
     is static. One that may change without notice (it cannot be hashed, or is an object that
-    compares by identity) makes the call run uncompiled, which is slow and right.
+    compares by identity) makes each call compile anew, which is slow and right.
     """
 
     def __init__(self, fn: Callable) -> None:
@@ -32,9 +34,10 @@ class Compiled:
 
     def __call__(self, config: PyTree, data: PyTree) -> Any:
         data = asarrays(data)
-        static = [x for x in jtu.tree_leaves(data) if not eqx.is_array(x)]
-        call = self.compiled if all(map(_is_stable, static)) else self.fn
-        return call(config, data)
+        arrays, static = eqx.partition(data, eqx.is_array)
+        if all(map(_is_stable, jtu.tree_leaves(static))):
+            return self.compiled(config, data)
+        return eqx.filter_jit(lambda arrays: self.fn(config, eqx.combine(arrays, static)))(arrays)
 
 
 def _is_stable(x: Any) -> bool:

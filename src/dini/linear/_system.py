@@ -86,8 +86,8 @@ class System(eqx.Module):
 
     @property
     def accepted(self) -> Any:
-        """The largest relative residual accepted: ten times the target, at least 16 √eps."""
-        return jnp.maximum(10 * self.target, 16 * self.eps**0.5)
+        """The largest relative residual accepted: 10 times the target, in [16 √eps, 0.1]."""
+        return jnp.clip(10 * self.target, 16 * self.eps**0.5, 0.1)
 
     @property
     def solver(self) -> lx.AbstractLinearSolver:
