@@ -165,7 +165,6 @@ def test_ridge_with_auxiliary_output():
     assert_all_jacobians(lambda x, y, theta: solver(INIT, x, y, theta)[0])
 
 
-@pytest.mark.xfail(reason="a constant boolean array comes back as a Python bool", strict=True)
 def test_ridge_auxiliary_output_keeps_a_constant_boolean_array():
     @dini.custom_root(optimality, has_aux=True)
     def solver(init, x, y, theta):

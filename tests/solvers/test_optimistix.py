@@ -105,9 +105,6 @@ def _cases():
     for quick, cases in ((True, QUICK), (False, SLOW)):
         for problem, kind in cases:
             marks = [] if quick else [pytest.mark.slow]
-            if (problem, kind) == ("minimum", gradient_descent):
-                why = "the factors of a loose point fail the derivative at the polished one"
-                marks.append(pytest.mark.xfail(reason=why, strict=True))
             yield pytest.param(problem, kind, id=f"{problem}-{kind.__name__}", marks=marks)
 
 

@@ -69,6 +69,8 @@ class Equation(eqx.Module):
             verdict = accept_root(
                 residual, v, claimed, tolerance, system, factors.state, polish=own
             )
+            # Those of the point before the polish are not exact at the point after it.
+            factors = None if own else factors
         # Under an adjoint that differentiates through the solver, the polish is a constant shift.
         polished = view.unravel(view.ravel(z) + stop_gradient(verdict.z - v))
         return polished, {"result": verdict.result, "error": verdict.error, "factors": factors}

@@ -5,6 +5,8 @@ from typing import Any, Unpack
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
 import optimistix as optx
 from jaxtyping import PyTree
 
@@ -44,7 +46,7 @@ def _solve_foreign(
     def pair(guess: PyTree, arguments: PyTree) -> tuple[PyTree, PyTree]:
         out = apply_user(solver, guess, arguments)
         z, aux = split_aux(out, options.has_aux, name, "the solver")
-        return asarrays(z), aux
+        return asarrays(z), jtu.tree_map(_computed, aux)
 
     def value(z: PyTree, arguments: PyTree) -> PyTree:
         return inexact(apply_user(fn, z, arguments))
@@ -64,6 +66,12 @@ def _solve_foreign(
         return (solved.value, aux) if options.has_aux else solved.value
     stats = {"error": solved.extra["error"]}
     return optx.Solution(solved.value, solved.extra["result"], aux, stats, state=None)
+
+
+def _computed(x: Any) -> Any:
+    """The same array, which a traced program will not write down as a Python number."""
+    plain = eqx.is_array(x) and not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jax.lax.optimization_barrier(x) if plain else x
 
 
 def _is_struct(x: Any) -> bool:
