@@ -103,8 +103,12 @@ def accept_root(
         solved = jnp.where(exact, all_finite(delta), finite & solved)
         return f, jnp.where(exact, 0, delta), solved
 
-    f, delta, solved = correction(z)
-    _, after, solved_after = correction(z + delta)
+    def newton(z: _Vector, _: None) -> tuple:
+        f, delta, solved = correction(z)
+        return z + delta, (f, delta, solved)
+
+    # A scan, so that the residual and the solve are compiled once.
+    _, ((f, _), (delta, after), (solved, solved_after)) = jax.lax.scan(newton, z, length=2)
     large = max_abs(delta) > tolerance.eps**0.5 * (max_abs(z) + tolerance.atol)
     runs_away = large & ~(max_abs(after) <= _SHRINKAGE * max_abs(delta))
     if polish:

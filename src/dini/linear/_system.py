@@ -1,5 +1,6 @@
 """The linear system of a derivative: how it is solved, and how the answer is checked."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -95,11 +96,22 @@ class System(eqx.Module):
         return choose(self.config.solver, self.struct.shape[0], self.config.tags, self.target)
 
     def factorise(self) -> PyTree[Array] | None:
-        """What a direct solver makes of D A, for it and its transpose; None if iterative."""
+        """D A and what a direct solver makes of it, for all solves; None if iterative.
+
+        The matrix itself is None where its tags leave it to the solver how much of it to form.
+        """
         operator = lx.FunctionLinearOperator(self.matvec, self.struct, self.config.tags)
+        dense = None
+        if isinstance(self.solver, lx.AutoLinearSolver | lx.LU) and not self.config.tags:
+            dense = jax.vmap(self.matvec, out_axes=1)(
+                jnp.eye(*self.struct.shape, dtype=self.struct.dtype)
+            )
+            operator = lx.MatrixLinearOperator(dense)
         state = self.solver.init(operator, {})
         parts = jtu.tree_leaves(state, is_leaf=_is_operator)
-        return None if any(map(_is_operator, parts)) else stop_gradient(state)
+        if dense is None and any(map(_is_operator, parts)):
+            return None
+        return stop_gradient((dense, state))
 
     def compute(
         self,
@@ -118,6 +130,10 @@ class System(eqx.Module):
         Returns:
             x, whether b is finite, and whether the system is solved.
         """
+        dense, factors = (None, None) if factors is None else factors
+        if dense is not None:
+            dense = dense.T if transpose else dense
+            matvec = functools.partial(jnp.matmul, dense)
         b = _held(b)
         size = max_abs(b)
         finite = jnp.isfinite(size)
@@ -129,10 +145,15 @@ class System(eqx.Module):
 
         x, correction = self._solve(factors, action, unit, transpose, idle)
         # After a factorisation the correction tells the error of x. The residual, row by row beside
-        # |A| |x| + |b|, then only tells whether b is in the range of A, in any units of the rows.
-        direct = factors is not None
-        weight = jnp.abs(unit) + magnitude(lambda v: action(v * x), self.struct) if direct else 1
-        small = jnp.all(jnp.abs(unit - action(x)) <= self.accepted * weight)
+        # |A| |x| + |b| and beyond rounding, then only tells whether b is in the range of A.
+        weight, noise = jnp.ones((), b.dtype), jnp.zeros((), b.dtype)
+        if dense is not None:
+            weight = jnp.abs(unit) + jnp.abs(dense) @ jnp.abs(x)
+            noise = 64 * self.eps * max_abs(x) * jnp.sum(jnp.abs(dense), axis=1)
+        elif factors is not None:
+            weight = jnp.abs(unit) + magnitude(lambda v: action(v * x), self.struct)
+            noise = 64 * self.eps * max_abs(x) * magnitude(action, self.struct)
+        small = jnp.all(jnp.abs(unit - action(x)) <= self.accepted * weight + noise)
         solved = small & (correction <= self.accepted * max_abs(x)) & all_finite(x)
         solved = idle | solved
         return jnp.where(idle, 0, x * size), finite, solved
