@@ -13,69 +13,140 @@ pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[1]
 IMPLICIT = "tests/implicit/test_"
 
-# What is broken, in which file, old text, new text, and the test that must notice.
-MUTATIONS = {
-    "sign flipped": (
-        "implicit/_theorem.py",
-        "_marked(-pushforward(inputs_dot)",
-        "_marked(pushforward(inputs_dot)",
-        f"{IMPLICIT}arguments.py::test_captured_carry_of_a_scan_is_differentiated",
+# The kind of trap: the file broken, old text, new text, and the test that must notice.
+TRAPS = {
+    "unconverged": (
+        "implicit/_accept.py",
+        "ours = optx.RESULTS.where(near,",
+        "ours = optx.RESULTS.where(near | True,",
+        f"{IMPLICIT}known.py::test_known_root_that_is_none_gives_nan_without_throw",
     ),
-    "rule not recursive": (
-        "implicit/_theorem.py",
-        "    view = RealView(z)\n    pushforward",
-        "    z = jax.lax.stop_gradient(z)\n    view = RealView(z)\n    pushforward",
-        f"{IMPLICIT}arguments.py::test_captured_tracers_are_differentiated",
-    ),
-    "failure not marked": (
-        "implicit/_theorem.py",
-        "_marked(-pushforward(inputs_dot), inputs_dot, failed)",
-        "-pushforward(inputs_dot)",
-        f"{IMPLICIT}throw.py::test_derivative_at_a_failure_is_never_zero",
-    ),
-    "adjoint solve not transposed": (
+    "singular": (
         "linear/_system.py",
-        "            factors, options = solver.transpose(factors, options)",
-        "            pass",
-        "tests/linear/test_system.py::test_inverse_is_linear_and_transposable[auto]",
+        "jnp.where(idle, 0, x * size), finite, solved",
+        "jnp.where(idle, 0, x * size), finite, jnp.asarray(True)",
+        f"{IMPLICIT}traps_conditioning.py::test_singular_system_is_loud",
     ),
-    "preconditioner not transposed": (
-        "linear/_system.py",
-        "p.transpose() if transpose else p",
-        "p",
-        f"{IMPLICIT}adjoints.py::test_preconditioner_is_used_and_transposed_for_the_adjoint[operator]",
+    "nearly singular": (
+        "implicit/_accept.py",
+        "~runs_away & ~folds",
+        "~runs_away",
+        f"{IMPLICIT}traps_conditioning.py::test_double_root_is_refused[1.0]",
     ),
-    "linear residual not checked": (
+    "ill-conditioned": (
         "linear/_system.py",
-        "        solved = idle | solved\n",
-        "        solved = jnp.asarray(True)\n",
+        "idle | solved & (correction <= self.accepted * max_abs(x))",
+        "idle | solved",
         f"{IMPLICIT}traps_conditioning.py::test_normal_equations_at_condition_1e4_are_never_silently_off",
     ),
-    "right-hand side not scaled": (
+    "stagnating Krylov": (
+        "linear/_method.py",
+        "return share * max_abs(b)",
+        "return jnp.inf + share * max_abs(b)",
+        f"{IMPLICIT}traps_conditioning.py::test_stagnating_krylov_method_is_loud",
+    ),
+    "saddle": (
+        "implicit/_accept.py",
+        "near = near & _is_concave(system, factors, delta)",
+        "pass",
+        f"{IMPLICIT}traps_conditioning.py::test_saddle_maximum_and_flat_minimum_are_refused",
+    ),
+    "tiny and huge cotangents": (
         "linear/_system.py",
         "size = max_abs(b)\n",
         "size = jnp.where(max_abs(b) > 0, 1 + 0 * max_abs(b), 0)\n",
         f"{IMPLICIT}throw.py::test_tiny_and_huge_cotangents_are_exact",
     ),
-    "failure of the primal dropped": (
-        "implicit/_solve.py",
-        'failed = extra["result"] != optx.RESULTS.successful',
-        'failed = extra["result"] != extra["result"]',
-        f"{IMPLICIT}throw.py::test_failed_lane_is_nan_and_the_others_are_exact",
+    "NaN and infinite data": (
+        "linear/_system.py",
+        "bad = failed | ~finite | ~solved",
+        "bad = failed | ~solved",
+        f"{IMPLICIT}throw.py::test_nan_cotangent_stays_nan",
     ),
-    "runaway check dropped": (
+    "rescaled residuals": (
+        "linear/_system.py",
+        "known = jnp.isfinite(size) & (size > 0)",
+        "known = jnp.isnan(size)",
+        f"{IMPLICIT}traps_conditioning.py::test_rows_scaled_differently_give_the_same_answer",
+    ),
+    "runaway iterates": (
         "implicit/_accept.py",
         "near = near & solved & ~runs_away",
         "near = near & solved",
         f"{IMPLICIT}traps_runaway.py::test_foreign_solver_that_ran_away_is_refused",
     ),
-    "real and imaginary parts exchanged": (
+    "failing lanes": (
+        "implicit/_solve.py",
+        'failed = extra["result"] != optx.RESULTS.successful',
+        'failed = extra["result"] != extra["result"]',
+        f"{IMPLICIT}throw.py::test_failed_lane_is_nan_and_the_others_are_exact",
+    ),
+    "derivatives of a failure": (
+        "implicit/_theorem.py",
+        "_marked(-pushforward(inputs_dot), inputs_dot, failed)",
+        "-pushforward(inputs_dot)",
+        f"{IMPLICIT}throw.py::test_derivative_at_a_failure_is_never_zero",
+    ),
+    "mixed dtypes": (
+        "_tree.py",
+        "return take().astype(struct.dtype)",
+        "return take()",
+        f"{IMPLICIT}arguments.py::test_mixed_dtypes_are_kept",
+    ),
+    "complex": (
         "_tree.py",
         "return x.real.astype(self.dtype), x.imag.astype(self.dtype)",
         "return x.imag.astype(self.dtype), x.real.astype(self.dtype)",
-        "tests/test_tree.py::test_ravel_and_unravel_are_inverse_and_keep_dtypes",
+        f"{IMPLICIT}arguments.py::test_complex_root_by_a_residual_that_is_not_holomorphic",
+    ),
+    "closures": (
+        "_tree.py",
+        "self.fn = eqx.filter_closure_convert(fn, *args)",
+        "self.fn = fn",
+        f"{IMPLICIT}arguments.py::test_captured_tracers_are_differentiated",
+    ),
+    "integer leaves": (
+        "_tree.py",
+        "return isinstance(leaf, float | complex)",
+        "return isinstance(leaf, int | float | complex)",
+        f"{IMPLICIT}arguments.py::test_leaves_that_are_not_differentiated_arrive_unchanged",
+    ),
+    "one-directional residuals": (
+        "rules/_linearise.py",
+        "if forward and backward:",
+        "if True:",
+        f"{IMPLICIT}arguments.py::test_reverse_only_residual_has_both_modes",
     ),
 }
+
+# The same for the parts of the rule.
+RULE = {
+    "sign": (
+        "implicit/_theorem.py",
+        "_marked(-pushforward(inputs_dot)",
+        "_marked(pushforward(inputs_dot)",
+        f"{IMPLICIT}arguments.py::test_captured_carry_of_a_scan_is_differentiated",
+    ),
+    "recursion": (
+        "implicit/_theorem.py",
+        "    view = RealView(z)\n    pushforward",
+        "    z = jax.lax.stop_gradient(z)\n    view = RealView(z)\n    pushforward",
+        f"{IMPLICIT}arguments.py::test_captured_tracers_are_differentiated",
+    ),
+    "transpose": (
+        "linear/_system.py",
+        "factors.transpose(self.solver) if transpose else factors",
+        "factors",
+        "tests/linear/test_system.py::test_inverse_is_linear_and_transposable[auto]",
+    ),
+    "transpose of the preconditioner": (
+        "linear/_system.py",
+        "p = p.transpose() if transpose else p",
+        "pass",
+        f"{IMPLICIT}adjoints.py::test_preconditioner_is_used_and_transposed_for_the_adjoint[operator]",
+    ),
+}
+MUTATIONS = TRAPS | RULE
 
 
 def run_test(source, test):

@@ -279,11 +279,28 @@ def test_reverse_only_residual_has_both_modes():
     assert_close((jax.grad(f, 1)(1.0, 2.0), jax.jacfwd(f, 1)(1.0, 2.0)), (slope, slope))
 
 
-def test_forward_only_residual_works_forward_and_says_so():
+def test_residual_that_is_forward_only_in_z_has_both_modes():
+    """Where ∂zF is formed as a matrix, a forward mode is enough."""
     f = dini.custom_root(lambda z, a: forward_only(z) - a)(
         lambda z, a: jax.lax.stop_gradient(jnp.sqrt(a)) + 0 * z
     )
-    assert_close(jax.jit(jax.jacfwd(f, 1))(1.0, 2.0), 0.5 / ROOT2)
+    slope = 0.5 / ROOT2
+    assert_close((jax.grad(f, 1)(1.0, 2.0), jax.jacfwd(f, 1)(1.0, 2.0)), (slope, slope))
+
+
+@pytest.mark.parametrize(
+    ("residual", "solver"),
+    [
+        (lambda z, a: z**2 - forward_only(a), "auto"),
+        (lambda z, a: forward_only(z) - a**2, lx.GMRES(1e-12, 1e-12)),
+    ],
+    ids=["in the argument", "in z, without a matrix"],
+)
+def test_forward_only_residual_works_forward_and_says_so(residual, solver):
+    f = dini.custom_root(residual, linear_solver=solver)(
+        lambda z, a: jax.lax.stop_gradient(a) + 0 * z
+    )
+    assert_close(jax.jit(jax.jacfwd(f, 1))(1.0, 2.0), 1.0)
     with pytest.raises(TypeError, match="no reverse mode"):
         jax.grad(f, 1)(1.0, 2.0)
 

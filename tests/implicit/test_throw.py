@@ -123,8 +123,27 @@ def test_no_callback_with_our_own_solvers(decorator):
 def test_export_round_trip():
     f = jax.jit(jax.value_and_grad(lambda a: lenient(1.0, a)))
     exported = jax.export.export(f)(jax.ShapeDtypeStruct((), jnp.float64))
-    value, slope = exported.call(2.0)
+    value, slope = jax.export.deserialize(exported.serialize()).call(2.0)
     assert_close((value, slope), (np.sqrt(2), np.sqrt(2) / 4))
+    assert np.all(np.isnan(exported.call(-1.0)))
+
+
+def test_persistent_cache_holds_the_compiled_program(tmp_path):
+    """A second process finds what the first one compiled: nothing in it belongs to a process."""
+    code = """
+        import jax, dini
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        f = dini.implicit_root(lambda z, a: z**2 - a, throw=False)
+        print(jax.jit(jax.grad(f, 1))(1.0, 2.0))
+    """
+    files = []
+    for _ in range(2):
+        slope = float(run(code, JAX_COMPILATION_CACHE_DIR=str(tmp_path)))
+        np.testing.assert_allclose(slope, np.sqrt(2) / 4, rtol=1e-5)
+        files.append({p.name for p in tmp_path.iterdir() if p.name.endswith("-cache")})
+    assert files[0]
+    assert files[0] == files[1]
 
 
 def test_shards_over_several_devices():

@@ -152,14 +152,23 @@ def test_normal_equations_at_condition_1e4_are_never_silently_off():
 # --- Singular equations --------------------------------------------------------------------------
 
 
-def test_double_root_has_no_derivative():
-    """z² = a at a = 0: the value may be right to the tolerance, the derivative is infinite."""
-    f = dini.implicit_root(lambda z, a: z**2 - a, throw=False)
-    out = mapped(lambda a: f(1.0, a), jnp.array([0.0, 4.0]))
-    assert_right(lane(out, 1), compiled(jnp.sqrt, 4.0))
-    for k in ("reverse", "forward", "second"):
-        assert np.isnan(out[k][0]), k
-    assert np.isnan(out["value"][0]) or abs(out["value"][0]) < 1e-7
+@pytest.mark.parametrize("centre", [0.0, 1.0, -300.0])
+def test_double_root_is_refused(centre):
+    """(z − c)² = a at a = 0: z is right to the tolerance, and its derivative is infinite."""
+    f = dini.implicit_root(lambda z, a: (z - centre) ** 2 - a, throw=False)
+    out = mapped(lambda a: f(centre + 1.0, a), jnp.array([0.0, 4.0]))
+    assert_right(lane(out, 1), compiled(lambda a: centre + jnp.sqrt(a), 4.0))
+    assert_nan(lane(out, 0))
+
+
+def test_double_root_of_a_system_is_refused():
+    def residual(z, a):
+        return jnp.array([z[0] + 2 * z[1] - 5, (z[0] - 2 * z[1] + 3) ** 2 - a])
+
+    f = dini.implicit_root(residual, throw=False)
+    assert_nan(compiled(lambda a: f(jnp.array([3.0, 0.5]), a), 0.0))
+    expected = compiled(lambda a: jnp.array([1 + jnp.sqrt(a) / 2, 2 - jnp.sqrt(a) / 4]), 4.0)
+    assert_right(compiled(lambda a: f(jnp.array([3.0, 0.5]), a), 4.0), expected)
 
 
 def test_double_root_that_a_foreign_solver_found_has_no_derivative():

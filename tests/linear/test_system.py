@@ -18,8 +18,8 @@ def system(matrix, **options):
     matrix = jnp.asarray(matrix)
     struct = jax.ShapeDtypeStruct(RIGHT.shape, RIGHT.dtype)
     eps = float(jnp.finfo(RIGHT.dtype).eps)
-    scale = jnp.ones_like(RIGHT)
-    return System(LinearConfig(throw=False, **options), lambda v: matrix @ v, struct, eps, scale)
+    weight = jnp.ones_like(RIGHT)
+    return System(LinearConfig(throw=False, **options), lambda v: matrix @ v, struct, eps, weight)
 
 
 @pytest.mark.parametrize("solver", ["auto", lx.GMRES(1e-12, 1e-12)])

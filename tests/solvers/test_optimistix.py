@@ -197,6 +197,22 @@ def test_solver_of_another_kind_is_refused_by_name(decorator, solver):
         solution(1.0)
 
 
+@pytest.mark.parametrize(
+    "outer", [optx.LevenbergMarquardt, pytest.param(optx.Dogleg, marks=pytest.mark.slow)]
+)
+def test_equation_that_raises_may_be_solved_inside_another_solve(outer):
+    """These linearise before their first step at a point of zeros, which no inner solve may mind."""
+    inner = dini.implicit_root(lambda z, a: z**3 + z * jnp.array([1e6, 1.0]) - a)
+
+    def outermost(target):
+        def residual(a, _):
+            return inner(jnp.ones(2), a) - target
+
+        return optx.root_find(residual, outer(1e-10, 1e-10), jnp.ones(2)).value
+
+    assert_close(jax.jacrev(outermost)(jnp.full(2, 2.0)), jnp.diag(jnp.array([1e6 + 12, 13.0])))
+
+
 def test_every_solver_of_optimistix_is_tried():
     """A solver that Optimistix adds later is missed here."""
     tried = {kind for _, kind in QUICK + SLOW} | {

@@ -10,13 +10,17 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree, Scalar
 
 from dini._tree import all_finite, max_abs, stop_gradient
-from dini.linear import DENSE, System, probe
+from dini.linear import Direct, System, probe
 
 # A linear solve this accurate is enough to estimate an error.
 _ROUGH = 1e-3
-# Newton corrections that shrink by less than this are not those of a simple root nearby: a double
-# root gives 1/4, and a residual that decays as its unknown runs away 1/e or more.
-_SHRINKAGE = 0.3
+# Newton corrections that shrink by less than this are not those of a simple root nearby: Newton's
+# method is sure to converge up to 1/4, a double root gives 1/4 itself, and a residual that decays
+# as its unknown runs away 1/e or more.
+_SHRINKAGE = 0.2
+# A root closer than about this share of √eps |z| to a fold has no derivative with two right digits:
+# the rounding of z moves ∂zF by more than that.
+_CURVATURE = 1 / 16
 # A solver that stopped within this many tolerances of the solution is helped over the rest.
 _REACH = 1e3
 
@@ -76,63 +80,77 @@ def accept_fixed_point(
 
 # F(z + δ) ≈ F(z) + ∂zF δ = 0  ⇒  the error of z is about δ = −(∂zF)⁻¹ F(z), which stays the same
 # when F is multiplied by a constant or by a regular matrix. With the same ∂zF at z + δ, the next
-# correction δ' estimates what is left, and |δ'| / |δ| whether Newton's method converges here.
+# correction δ' estimates what is left, and |δ'| / |δ| whether Newton's method converges here. A
+# step s along δ should change the correction by −s: how far it does not, −½ (∂zF)⁻¹ ∂²zF s s,
+# tells how close a point is at which ∂zF is singular.
 def accept_root(
     residual: Callable[[_Vector], _Vector],
     z: _Vector,
     claimed: optx.RESULTS,
     tolerance: Tolerance,
     system: System,
-    factors: PyTree[Array] | None,
+    factors: Direct | None,
     polish: bool,
 ) -> Verdict:
-    """Accepts z where its Newton correction is within the tolerance.
+    """Accepts z where its Newton correction is within the tolerance, and the root is simple.
 
     With `polish`, a z that is close enough is first moved by its correction. Of a minimum, whose
     ∂zF is tagged negative semidefinite, it is asked that this be so: a saddle is refused.
     """
     rough = eqx.tree_at(lambda s: s.config.rtol, system, jnp.maximum(system.config.rtol, _ROUGH))
-    never = jnp.asarray(False)
+    unit = jnp.maximum(jnp.abs(z), tolerance.eps**0.25 * max_abs(z)) + tolerance.atol
+    small = tolerance.eps ** (3 / 8)
 
-    def correction(z: _Vector) -> tuple[_Vector, _Vector, Bool[Array, ""]]:
+    def correction(carry: tuple[_Vector, _Vector], which: Array) -> tuple:
+        point, step = carry
         # A residual that has underflowed to 0 with its derivative is no root: ask for A⁻¹ 1 there.
-        f = residual(z)
+        f = residual(point)
         exact = max_abs(f) == 0
-        b = jnp.where(exact, 1, -f / system.scale)
-        delta, finite, solved = rough.compute(factors, system.matvec, b, never)
-        solved = jnp.where(exact, all_finite(delta), finite & solved)
-        return f, jnp.where(exact, 0, delta), solved
-
-    def newton(z: _Vector, _: None) -> tuple:
-        f, delta, solved = correction(z)
-        return z + delta, (f, delta, solved)
+        b = jnp.where(exact, 1, -system.weight * f)
+        raw, finite, solved = rough.compute(factors, system.matvec, b, jnp.asarray(False))
+        solved = jnp.where(exact, all_finite(raw), finite & solved)
+        delta = jnp.where(exact, 0, raw)
+        step = jnp.where(which == 0, small * raw / max_abs(raw / unit), step)
+        return (z + jnp.where(which == 0, delta, step), step), (f, raw, delta, solved)
 
     # A scan, so that the residual and the solve are compiled once.
-    _, ((f, _), (delta, after), (solved, solved_after)) = jax.lax.scan(newton, z, length=2)
+    (_, step), (fs, raws, deltas, solves) = jax.lax.scan(correction, (z, z), jnp.arange(3))
+    delta, after, along = deltas
+    solved = solves[0]
     large = max_abs(delta) > tolerance.eps**0.5 * (max_abs(z) + tolerance.atol)
     runs_away = large & ~(max_abs(after) <= _SHRINKAGE * max_abs(delta))
+    # What rounding makes of a correction: the corrections themselves, once they are small.
+    rounding = jnp.maximum(jnp.abs(after), jnp.where(large, 0, jnp.abs(delta)))
+    exact = max_abs(fs[0]) == 0
+    rounding = jnp.where(exact, 64 * tolerance.eps * max_abs(z) * jnp.abs(raws[0]), rounding)
+    bend = max_abs((along - delta + step) / unit)
+    least = jnp.maximum(small**2 * _CURVATURE / tolerance.eps**0.5, 100 * max_abs(rounding / unit))
+    folds = solved & (bend > least)
     if polish:
         near = (tolerance.of(delta, z) <= _REACH) | ~large
-        near = near & solved_after & (tolerance.of(after, z) <= 1)
+        near = near & solves[1] & (tolerance.of(after, z) <= 1)
         moved = near & ~runs_away & solved
         z, error = jnp.where(moved, z + delta, z), jnp.where(moved, max_abs(after), max_abs(delta))
     else:
         near, error = tolerance.of(delta, z) <= 1, max_abs(delta)
     singular = optx.RESULTS.promote(lx.RESULTS.singular)
-    why = optx.RESULTS.where(solved, optx.RESULTS.nonlinear_divergence, singular)
-    near = near & solved & ~runs_away
+    why = optx.RESULTS.where(solved & ~folds, optx.RESULTS.nonlinear_divergence, singular)
+    near = near & solved & ~runs_away & ~folds
     if lx.negative_semidefinite_tag in system.config.tags:
-        near = near & _is_concave(system, delta)
-    result = _result(claimed, z, f, near, why)
+        near = near & _is_concave(system, factors, delta)
+    result = _result(claimed, z, fs[0], near, why)
     return stop_gradient(Verdict(z, result, error))
 
 
-def _is_concave(system: System, delta: _Vector) -> Bool[Array, ""]:
-    """Whether ∂zF has no positive eigenvalue; of a large one, whether two directions show none."""
-    if system.struct.shape[0] > DENSE:
+def _is_concave(system: System, factors: Direct | None, delta: _Vector) -> Bool[Array, ""]:
+    """Whether ∂zF has no positive eigenvalue; of one not formed, whether two directions show none.
+
+    The scale of its rows is 1: its tags see to that.
+    """
+    if factors is None or factors.matrix is None:
         directions = jnp.stack([probe(system.struct), delta])
         return jnp.all(jnp.sum(directions * jax.vmap(system.action)(directions), axis=1) <= 0)
-    hessian = -jax.vmap(system.action)(jnp.eye(*system.struct.shape, dtype=system.struct.dtype))
+    hessian = -factors.matrix
     ridge = 64 * system.struct.shape[0] * system.eps * max_abs(hessian.reshape(-1))
     shifted = (hessian + hessian.T) / 2 + ridge * jnp.eye(*system.struct.shape)
     return jnp.all(jnp.isfinite(jnp.linalg.cholesky(shifted))) & (ridge > 0)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, stop_gradient
 from dini.implicit._theorem import TangentRule, find, implicit_function
-from dini.linear import LinearConfig, System, guarded
+from dini.linear import Direct, LinearConfig, System, guarded
 
 _UNSUITABLE = (
     "the Neumann series for the derivative of {name} was asked for at a point that does not solve "
@@ -123,7 +123,7 @@ class _Exact(eqx.Module):
     config: LinearConfig
 
     def tangent(
-        self, system: System, factors: PyTree[Array] | None, b: Array, failed: Bool[Array, ""]
+        self, system: System, factors: Direct | None, b: Array, failed: Bool[Array, ""]
     ) -> Float[Array, " n"]:
         return system.inverse(factors, b, failed)
 
@@ -134,7 +134,7 @@ class _Series(eqx.Module):
     terms: int = eqx.field(static=True)
 
     def tangent(
-        self, system: System, factors: PyTree[Array] | None, b: Array, failed: Bool[Array, ""]
+        self, system: System, factors: Direct | None, b: Array, failed: Bool[Array, ""]
     ) -> Float[Array, " n"]:
         del factors
         _, _, total = self._sum(system, -b)

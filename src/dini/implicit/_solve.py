@@ -15,7 +15,7 @@ from dini.implicit import _problem
 from dini.implicit._accept import Tolerance, accept_fixed_point, accept_root
 from dini.implicit._adjoint import Implicit, Neumann, while_loop
 from dini.implicit._problem import Problem, scale_of
-from dini.implicit._theorem import Factors, system_at
+from dini.implicit._theorem import system_at
 from dini.linear import LinearConfig, guarded
 from dini.rules import differentiable, linearise
 
@@ -65,10 +65,8 @@ class Equation(eqx.Module):
             verdict = accept_fixed_point(residual, v, claimed, tolerance, slack)
         else:
             system = system_at(residual, v, self.linear)
-            factors = Factors(system.factorise())
-            verdict = accept_root(
-                residual, v, claimed, tolerance, system, factors.state, polish=own
-            )
+            factors = system.factorise()
+            verdict = accept_root(residual, v, claimed, tolerance, system, factors, polish=own)
             # Those of the point before the polish are not exact at the point after it.
             factors = None if own else factors
         # Under an adjoint that differentiates through the solver, the polish is a constant shift.

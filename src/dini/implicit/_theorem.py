@@ -12,14 +12,8 @@ from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, describe
-from dini.linear import LinearConfig, System, row_scale
+from dini.linear import Direct, LinearConfig, System, row_weight
 from dini.rules import linearise
-
-
-class Factors(eqx.Module):
-    """What a linear solver made of ∂zF in the primal solve, for the derivatives to share."""
-
-    state: PyTree[Array] | None
 
 
 class TangentRule(Protocol):
@@ -31,7 +25,7 @@ class TangentRule(Protocol):
         ...
 
     def tangent(
-        self, system: System, factors: PyTree[Array] | None, b: Array, failed: Array
+        self, system: System, factors: Direct | None, b: Array, failed: Array
     ) -> Float[Array, " n"]:
         """The solution ż, linear in b."""
         ...
@@ -55,7 +49,7 @@ def implicit_function(
 
     Returns:
         (z, extra). `extra` is constant for derivatives; an `optx.RESULTS` in it says whether z may
-        be differentiated, and a `Factors` in it is used again.
+        be differentiated, and a factorisation of ∂zF in it is used again.
     """
     del residual_fn, rule
     return jtu.tree_map(jnp.asarray, primal_fn(inputs))
@@ -84,10 +78,10 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
     view = RealView(z)
     pushforward = linearise(of_inputs, moving, name).pushforward
     system = system_at(lambda z: residual_fn(z, extra, inputs), z, rule.config)
-    factors = find(extra, Factors)
-    state = system.factorise() if factors is None else factors.state
+    factors = find(extra, Direct)
+    factors = system.factorise() if factors is None else factors
     b = _marked(-pushforward(inputs_dot), inputs_dot, failed)
-    z_dot = rule.tangent(system, state, b, failed)
+    z_dot = rule.tangent(system, factors, b, failed)
     return (z, extra), (_merge(view.unravel(z_dot), zeros[0]), zeros[1])
 
 
@@ -108,8 +102,8 @@ def system_at(residual: Callable[[PyTree], PyTree], z: PyTree, config: LinearCon
             f"{describe(z)}."
         )
     struct = jax.ShapeDtypeStruct(v.shape, v.dtype)
-    scale = row_scale(derivative.pushforward, struct, config.tags)
-    return System(config, derivative.pushforward, struct, view.eps, scale)
+    weight = row_weight(derivative.pushforward, struct, config.tags)
+    return System(config, derivative.pushforward, struct, view.eps, weight)
 
 
 def has_failed(extra: PyTree) -> Bool[Array, ""]:

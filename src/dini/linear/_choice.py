@@ -14,6 +14,11 @@ from dini._tree import max_abs
 DENSE = 128
 DENSE_FALLBACK = 4096
 
+# Tags by which a direct solver forms and factorises few entries.
+STRUCTURED = frozenset(
+    {lx.diagonal_tag, lx.tridiagonal_tag, lx.lower_triangular_tag, lx.upper_triangular_tag}
+)
+
 
 def choose(
     linear_solver: lx.AbstractLinearSolver | str,
@@ -28,13 +33,7 @@ def choose(
         raise ValueError(
             f'linear_solver must be "auto" or a Lineax solver, and is {linear_solver!r}.'
         )
-    structured = tags & {
-        lx.diagonal_tag,
-        lx.tridiagonal_tag,
-        lx.lower_triangular_tag,
-        lx.upper_triangular_tag,
-    }
-    if structured or size <= DENSE:
+    if tags & STRUCTURED or size <= DENSE:
         return lx.AutoLinearSolver(well_posed=True)
     definite = tags & {lx.positive_semidefinite_tag, lx.negative_semidefinite_tag}
     first = lx.CG(rtol, rtol) if definite else lx.BiCGStab(rtol, rtol)

@@ -1,18 +1,17 @@
 """The linear system of a derivative: how it is solved, and how the answer is checked."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.tree_util as jtu
 import lineax as lx
 from jaxtyping import Array, Bool, Float, PyTree
 
-from dini._tree import all_finite, max_abs, stop_gradient
+from dini._tree import RealView, all_finite, max_abs
 from dini.linear._choice import choose
+from dini.linear._method import Direct, Iterative, factorise, magnitude
 
 _FAILED_EQUATION = (
     "the derivative of {name} was asked for at a point that does not solve the equation: its "
@@ -59,7 +58,7 @@ class LinearConfig(eqx.Module):
 class System(eqx.Module):
     """A square real system A x = b, A known by its action, its rows brought to one scale.
 
-    What is solved is (D A) x = D b with D = 1 / scale: the same x, and the same answer to the
+    What is solved is (D A) x = D b: the same x, and the same answer to the
     question whether a residual is small, in whatever units the equations are written.
 
     Attributes:
@@ -67,18 +66,18 @@ class System(eqx.Module):
         action: v ↦ A v, on vectors of shape (n,).
         struct: shape and dtype of x.
         eps: the machine epsilon of the least precise number in A.
-        scale: the scale of each row, shape (n,).
+        weight: the diagonal of D, shape (n,).
     """
 
     config: LinearConfig
     action: Callable[[Float[Array, " n"]], Float[Array, " n"]]
     struct: jax.ShapeDtypeStruct = eqx.field(static=True)
     eps: float = eqx.field(static=True)
-    scale: Float[Array, " n"]
+    weight: Float[Array, " n"]
 
     def matvec(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
         """D A v."""
-        return self.action(v) / self.scale
+        return self.weight * self.action(v)
 
     @property
     def target(self) -> Any:
@@ -95,27 +94,13 @@ class System(eqx.Module):
         """The Lineax solver chosen."""
         return choose(self.config.solver, self.struct.shape[0], self.config.tags, self.target)
 
-    def factorise(self) -> PyTree[Array] | None:
-        """D A and what a direct solver makes of it, for all solves; None if iterative.
-
-        The matrix itself is None where its tags leave it to the solver how much of it to form.
-        """
-        operator = lx.FunctionLinearOperator(self.matvec, self.struct, self.config.tags)
-        dense = None
-        if isinstance(self.solver, lx.AutoLinearSolver | lx.LU) and not self.config.tags:
-            dense = jax.vmap(self.matvec, out_axes=1)(
-                jnp.eye(*self.struct.shape, dtype=self.struct.dtype)
-            )
-            operator = lx.MatrixLinearOperator(dense)
-        state = self.solver.init(operator, {})
-        parts = jtu.tree_leaves(state, is_leaf=_is_operator)
-        if dense is None and any(map(_is_operator, parts)):
-            return None
-        return stop_gradient((dense, state))
+    def factorise(self) -> Direct | None:
+        """What a direct solver makes of D A, for all solves; None if it is iterative."""
+        return factorise(self.solver, self.matvec, self.struct, self.config.tags)
 
     def compute(
         self,
-        factors: PyTree[Array] | None,
+        factors: Direct | None,
         matvec: Callable[[Float[Array, " n"]], Float[Array, " n"]],
         b: Float[Array, " n"],
         failed: Bool[Array, ""],
@@ -130,63 +115,34 @@ class System(eqx.Module):
         Returns:
             x, whether b is finite, and whether the system is solved.
         """
-        dense, factors = (None, None) if factors is None else factors
-        if dense is not None:
-            dense = dense.T if transpose else dense
-            matvec = functools.partial(jnp.matmul, dense)
         b = _held(b)
         size = max_abs(b)
         finite = jnp.isfinite(size)
         idle = failed | ~finite | (size == 0)
         unit = jnp.where(idle, 1, b / jnp.where(idle, 1, size))
+        if factors is None:
+            method = self._iterative(transpose)
+        else:
+            method = factors.transpose(self.solver) if transpose else factors
+            matvec = method.action(matvec)
 
         def action(v: Float[Array, " n"]) -> Float[Array, " n"]:
             return jnp.where(idle, v, matvec(v))
 
-        x, correction = self._solve(factors, action, unit, transpose, idle)
-        # After a factorisation the correction tells the error of x. The residual, row by row beside
-        # |A| |x| + |b| and beyond rounding, then only tells whether b is in the range of A.
-        weight, noise = jnp.ones((), b.dtype), jnp.zeros((), b.dtype)
-        if dense is not None:
-            weight = jnp.abs(unit) + jnp.abs(dense) @ jnp.abs(x)
-            noise = 64 * self.eps * max_abs(x) * jnp.sum(jnp.abs(dense), axis=1)
-        elif factors is not None:
-            weight = jnp.abs(unit) + magnitude(lambda v: action(v * x), self.struct)
-            noise = 64 * self.eps * max_abs(x) * magnitude(action, self.struct)
-        small = jnp.all(jnp.abs(unit - action(x)) <= self.accepted * weight + noise)
-        solved = small & (correction <= self.accepted * max_abs(x)) & all_finite(x)
-        solved = idle | solved
+        x, correction = method.solve(self.solver, action, unit)
+        allowed = method.allowed(action, unit, x, self.accepted, self.eps)
+        solved = jnp.all(jnp.abs(unit - action(x)) <= allowed) & all_finite(x)
+        solved = idle | solved & (correction <= self.accepted * max_abs(x))
         return jnp.where(idle, 0, x * size), finite, solved
 
-    def _solve(
-        self,
-        factors: PyTree[Array] | None,
-        action: Callable[[Float[Array, " n"]], Float[Array, " n"]],
-        b: Float[Array, " n"],
-        transpose: bool,
-        idle: Bool[Array, ""],
-    ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-        """x, and the size of its last correction: what iterative refinement adds, or 0."""
-        solver, options = self.solver, {}
-        if factors is None:
-            tags = self.config.tags
-            tags = lx.transpose_tags(tags) if transpose else tags
-            operator = lx.FunctionLinearOperator(action, self.struct, tags)
-            definite = bool(tags & _DEFINITE)
-            if self.config.preconditioner is not None:
-                p = self.config.preconditioner @ lx.DiagonalLinearOperator(self.scale)
-                p = lx.TaggedLinearOperator(p, lx.positive_semidefinite_tag) if definite else p
-                options["preconditioner"] = p.transpose() if transpose else p
-            x, _, _ = solver.compute(solver.init(operator, options), b, options)
-            return x, jnp.zeros_like(b, shape=())
-        if transpose:
-            factors, options = solver.transpose(factors, options)
-        # One step of refinement: A (x + δ) = b with A δ = b − A x. Its size against x estimates
-        # the error of x, whatever the scale of the rows of A.
-        x, _, _ = solver.compute(factors, b, options)
-        delta, _, _ = solver.compute(factors, b - action(x), options)
-        x, delta = jnp.where(idle, b, x), jnp.where(idle, 0, delta)
-        return x + delta, max_abs(delta)
+    def _iterative(self, transpose: bool) -> Iterative:
+        tags, p = self.config.tags, self.config.preconditioner
+        if p is not None:
+            p = p @ lx.DiagonalLinearOperator(1 / self.weight)
+            if tags & _DEFINITE:
+                p = lx.TaggedLinearOperator(p, lx.positive_semidefinite_tag)
+            p = p.transpose() if transpose else p
+        return Iterative(lx.transpose_tags(tags) if transpose else tags, p)
 
     def inverse(
         self, factors: PyTree[Array] | None, b: Float[Array, " n"], failed: Bool[Array, ""]
@@ -208,15 +164,15 @@ class System(eqx.Module):
 
         forward = checked("tangent", "tangent", transpose=False)
         backward = checked("adjoint", "cotangent", transpose=True)
-        return jax.lax.custom_linear_solve(self.matvec, b / self.scale, forward, backward)
+        return jax.lax.custom_linear_solve(self.matvec, self.weight * b, forward, backward)
 
 
-def row_scale(
+def row_weight(
     action: Callable[[Float[Array, " n"]], Float[Array, " n"]],
     struct: jax.ShapeDtypeStruct,
     tags: frozenset[object],
 ) -> Float[Array, " n"]:
-    """The scale of each row of A, in powers of 1024, from a few products with A.
+    """D: one over the size of each row of A, in powers of 1024, from a few products with A.
 
     A row of ordinary size is left exactly as it is. So is a matrix that scaling its rows would rob
     of a structure that it is known to have.
@@ -225,20 +181,7 @@ def row_scale(
         return jnp.ones(struct.shape, struct.dtype)
     size = jax.lax.stop_gradient(magnitude(action, struct))
     known = jnp.isfinite(size) & (size > 0)
-    return jnp.where(known, jnp.exp2(10 * jnp.round(jnp.log2(jnp.where(known, size, 1)) / 10)), 1)
-
-
-def probe(struct: jax.ShapeDtypeStruct, which: int = 0) -> Float[Array, " n"]:
-    """A fixed vector with entries of order 1 and no pattern, to ask a matrix with."""
-    return jnp.cos(1 + (1 + which) * jnp.arange(struct.shape[0], dtype=struct.dtype))
-
-
-def magnitude(
-    action: Callable[[Float[Array, " n"]], Float[Array, " n"]], struct: jax.ShapeDtypeStruct
-) -> Float[Array, " n"]:
-    """Roughly |A| 1, row by row: the largest entry over a few probes, so that none is lost."""
-    probes = jnp.stack([probe(struct, which) for which in range(3)])
-    return jnp.max(jnp.abs(jax.vmap(action)(probes)), axis=0)
+    return jnp.where(known, jnp.exp2(-10 * jnp.round(jnp.log2(jnp.where(known, size, 1)) / 10)), 1)
 
 
 def guarded(
@@ -250,15 +193,15 @@ def guarded(
     differentiation nor dead-code elimination can part it from the value, tangent or cotangent.
     """
 
-    def solve(_: Callable, leaves: list[Array]) -> list[Array]:
+    def solve(_: Callable, vector: Array) -> Array:
         if throw:
-            return eqx.error_if(leaves, failed, message)
-        return [jnp.where(failed, jnp.nan, x).astype(x.dtype) for x in leaves]
+            return eqx.error_if(vector, failed, message)
+        return jnp.where(failed, jnp.nan, vector)
 
     inexact, rest = eqx.partition(tree, eqx.is_inexact_array)
-    leaves, treedef = jtu.tree_flatten(inexact)
-    leaves = jax.lax.custom_linear_solve(lambda v: v, leaves, solve, solve)
-    return eqx.combine(treedef.unflatten(leaves), rest)
+    view = RealView(inexact)
+    vector = jax.lax.custom_linear_solve(lambda v: v, view.ravel(inexact), solve, solve)
+    return eqx.combine(view.unravel(vector), rest)
 
 
 def _report(
@@ -290,7 +233,3 @@ def _held(b: Float[Array, " n"]) -> Float[Array, " n"]:
     """
     one = jnp.ones((1, 1), b.dtype)
     return jax.lax.linalg.triangular_solve(one, b[None], left_side=True, lower=True)[0]
-
-
-def _is_operator(x: Any) -> bool:
-    return isinstance(x, lx.AbstractLinearOperator)
