@@ -110,30 +110,26 @@ covariance = gamma[0] + sum(G + G.T for G in gamma[1:])
 
 # %% Calibrate: Newton's method on the moments, through the derivative of the steady state
 FREE = ["alpha", "rho", "g", "omega", "chi"]
-start = jnp.log(jnp.array([getattr(textbook, v) for v in FREE]))
 
 
-def distance(log_free: jax.Array, target: jax.Array) -> jax.Array:
-    """The model's moments relative to their targets, less one: all zero at the best fit."""
+def implied(log_free: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The model's five moments, and its steady state in logarithms."""
     p = textbook._replace(**dict(zip(FREE, jnp.exp(log_free), strict=True)))
-    y, c, i, _, h, _, r = jnp.exp(steady_state(guess, p))
-    return jnp.array([c / y, i / y, r, p.g, h]) / target - 1
+    log_state = steady_state(guess, p)
+    y, c, i, _, h, _, r = jnp.exp(log_state)
+    return jnp.array([c / y, i / y, r, p.g, h]), log_state
 
 
-def calibrate(target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The logarithms of the five estimates, once to differentiate and once to keep."""
-    solver = optx.Newton(rtol=1e-10, atol=1e-10)  # dini's rule also serves Optimistix's own solve
-    fit = optx.root_find(distance, solver, start, args=target, adjoint=dini.Implicit())
-    return fit.value, fit.value
+linearised = jax.jit(jax.jacfwd(lambda x: (implied(x),) * 2, has_aux=True))
+log_free, step = np.log([getattr(textbook, name) for name in FREE]), np.inf
+while np.max(np.abs(step)) > 1e-12:
+    (slope, state_slope), (fitted, log_state) = linearised(log_free)
+    step = np.linalg.solve(slope, moments - fitted)
+    log_free = log_free + step
 
-
-# The derivative of the estimates in the moments, through both solves, is the delta method; the
-# elasticities at the estimates carry it on to the steady state.
-slope, log_free = jax.jit(jax.jacfwd(calibrate, has_aux=True))(moments)
-fitted = textbook._replace(**dict(zip(FREE, np.exp(log_free).tolist(), strict=True)))
-table = np.array(elasticities(np.log(fitted))[0])
-log_state = steady_state.solve(guess, fitted).value
-slopes = np.concatenate([slope, table[:, [Params._fields.index(v) for v in FREE]] @ slope])
+# The same derivative, inverted, is that of the estimates in the moments: the delta method
+by_moments = np.linalg.inv(slope)
+slopes = np.concatenate([by_moments, state_slope @ by_moments])
 values = np.exp(np.concatenate([log_free, log_state]))
 errors = values * np.sqrt(np.diag(slopes @ covariance @ slopes.T))
 print("United States    estimate      s.e.")
@@ -149,12 +145,13 @@ def inverse_by_hand(m: np.ndarray) -> np.ndarray:
     return np.log([alpha, (1 + r) / (1 + g) - 1, g, 1 - c_y - i_y, chi])
 
 
-y, c, i, _, h, _, r = np.exp(log_state)
-same([c / y, i / y, r, fitted.g, h], moments)
+same(fitted, moments)
 same(log_free, inverse_by_hand(moments))
-same(slope, complex_step(inverse_by_hand, moments))
+same(by_moments, complex_step(inverse_by_hand, moments))
 
 # %% Plot: the elasticities at the estimates, and the data about the steady state
+estimated = textbook._replace(**dict(zip(FREE, np.exp(log_free), strict=True)))
+table = np.array(elasticities(np.log(estimated))[0])
 plt.rcParams |= {"axes.titlelocation": "left", "axes.titlesize": 10, "axes.titlepad": 4}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 figure, axes = plt.subplot_mosaic(
@@ -162,25 +159,21 @@ figure, axes = plt.subplot_mosaic(
 )
 heat, bold = axes["e"], {"fontsize": 11, "fontweight": "bold"}
 heat.imshow(table.T, cmap="PuOr_r", vmin=-1.7, vmax=1.7, aspect="auto")
-for (row, column), e in np.ndenumerate(table.T.round(2)):
+for (row, column), e in np.ndenumerate(table.T.round(2) + 0.0):
     ink = "white" if abs(e) > 1 else "black" if e else "0.6"
-    text = f"{e:.2f}".replace("-", "−") if e else "0"
-    heat.text(column, row, text, ha="center", va="center", color=ink)
-heat.hlines(np.arange(7) + 0.5, -0.5, 6.5, color="white", lw=2)
-heat.vlines(np.arange(6) + 0.5, -0.5, 7.5, color="white", lw=2)
+    heat.text(column, row, f"{e:.2f}" if e else "0", ha="center", va="center", color=ink)
 names = "productivity A, capital share α, depreciation δ, impatience ρ, growth g, "
 names += "other demand ω, dislike of work χ, Frisch elasticity φ"
 heat.set_yticks(range(8), names.split(", "))
 heat.set_xticks(range(7), ["output", "consum.", "invest.", *VARIABLES[3:]])
 heat.tick_params(length=0, labeltop=True, labelbottom=False)
-heat.spines[:].set_visible(False)
 heat.set_title("Elasticities of the steady state, % per %", **bold)
+heat.spines[:].set_visible(False)
 panels = {"Consumption, % of GDP": 100, "Investment, % of GDP": 100, "Return, % a year": 400}
 for k, (name, unit) in enumerate(panels.items()):
-    axis, mean, band = axes["cir"[k]], moments[k], 1.96 * covariance[k, k] ** 0.5
+    axis, mean, band = axes["cir"[k]], unit * moments[k], unit * 1.96 * covariance[k, k] ** 0.5
     axis.plot(us.year + (us.quarter - 1) / 4, unit * series[k], color="0.35", lw=1)
-    axis.axhline(unit * mean, color="#b35806", lw=2)
-    axis.axhspan(unit * (mean - band), unit * (mean + band), color="#b35806", alpha=0.3, lw=0)
-    axis.set(title=f"{name}: {unit * mean:.1f} ± {unit * band:.1f}", xticks=(1960, 1980, 2000))
-axes["c"].text(0, 1.22, "US data, steady state ± 95 %", transform=axes["c"].transAxes, **bold)
+    axis.axhspan(mean - band, mean + band, color="#b35806", alpha=0.5, lw=0)
+    axis.set_title(f"{name}: {mean:.1f} ± {band:.1f}")
+axes["c"].text(0, 1.25, "US data, steady state ± 95 %", transform=axes["c"].transAxes, **bold)
 figure.savefig(Path(__file__).parents[1] / "docs/images/steady_state.png", dpi=200)

@@ -201,7 +201,7 @@ def test_solver_of_another_kind_is_refused_by_name(decorator, solver):
     "outer", [optx.LevenbergMarquardt, pytest.param(optx.Dogleg, marks=pytest.mark.slow)]
 )
 def test_equation_that_raises_may_be_solved_inside_another_solve(outer):
-    """These linearise before their first step at a point of zeros, which no inner solve may mind."""
+    """These linearise at a point of zeros first, which no inner solve may mind."""
     inner = dini.implicit_root(lambda z, a: z**3 + z * jnp.array([1e6, 1.0]) - a)
 
     def outermost(target):

@@ -50,7 +50,7 @@ class KrylovWithFallback(lx.AbstractLinearSolver):
     where a `cond` would always take it.
     """
 
-    first: lx.AbstractLinearSolver
+    first: lx.CG | lx.BiCGStab
     second: lx.AbstractLinearSolver
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> Any:
@@ -63,7 +63,7 @@ class KrylovWithFallback(lx.AbstractLinearSolver):
     ) -> tuple[Float[Array, " n"], lx.RESULTS, dict[str, Any]]:
         """Solves with the first solver, then, where its residual is too large, with the second."""
         x, _, _ = self.first.compute(self.first.init(state, options), vector, options)
-        target = 10 * self.first.rtol * max_abs(vector)  # pyright: ignore[reportAttributeAccessIssue]
+        target = 10 * self.first.rtol * max_abs(vector)
 
         def unsolved(x: Float[Array, " n"]) -> Array:
             return ~(max_abs(vector - state.mv(x)) <= target)

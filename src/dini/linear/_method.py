@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import lineax as lx
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from dini._tree import max_abs, stop_gradient
 from dini.linear._choice import STRUCTURED
@@ -58,7 +58,7 @@ class Direct(eqx.Module):
     def solve(
         self, solver: lx.AbstractLinearSolver, action: _Action, b: _Vector
     ) -> tuple[_Vector, Float[Array, ""]]:
-        """x after one step of refinement, A (x + δ) = b with A δ = b − A x, and |δ|.
+        """The solution after one step of refinement, A (x + δ) = b with A δ = b − A x, and |δ|.
 
         The size of δ beside that of x estimates the error of x, whatever the scale of A's rows.
         """
@@ -102,7 +102,7 @@ class Iterative(eqx.Module):
         return x, jnp.zeros_like(b, shape=())
 
     def allowed(self, action: _Action, b: _Vector, x: _Vector, share: Any, eps: float) -> Array:
-        """share of the largest entry of b."""
+        """The share of the largest entry of b."""
         del action, x, eps
         return share * max_abs(b)
 
