@@ -38,8 +38,8 @@ def choose(
     definite = tags & {lx.positive_semidefinite_tag, lx.negative_semidefinite_tag}
     first = lx.CG(rtol, rtol) if definite else lx.BiCGStab(rtol, rtol)
     if size <= DENSE_FALLBACK:
-        return KrylovWithFallback(first, lx.LU())
-    return KrylovWithFallback(first, lx.GMRES(rtol, rtol, restart=100))
+        return KrylovWithFallback(first, lx.LU(), rtol)
+    return KrylovWithFallback(first, lx.GMRES(rtol, rtol, restart=100), rtol)
 
 
 class KrylovWithFallback(lx.AbstractLinearSolver):
@@ -50,8 +50,9 @@ class KrylovWithFallback(lx.AbstractLinearSolver):
     where a `cond` would always take it.
     """
 
-    first: lx.CG | lx.BiCGStab
+    first: lx.AbstractLinearSolver
     second: lx.AbstractLinearSolver
+    rtol: float
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> Any:
         """The operator, with its Jacobian linearised."""
@@ -63,7 +64,7 @@ class KrylovWithFallback(lx.AbstractLinearSolver):
     ) -> tuple[Float[Array, " n"], lx.RESULTS, dict[str, Any]]:
         """Solves with the first solver, then, where its residual is too large, with the second."""
         x, _, _ = self.first.compute(self.first.init(state, options), vector, options)
-        target = 10 * self.first.rtol * max_abs(vector)
+        target = 10 * self.rtol * max_abs(vector)
 
         def unsolved(x: Float[Array, " n"]) -> Array:
             return ~(max_abs(vector - state.mv(x)) <= target)
