@@ -272,14 +272,15 @@ def curved_root(x):
     return jnp.arcsinh(jnp.linalg.solve(TURN, x))
 
 
+@pytest.mark.parametrize("solver", ["auto", lx.GMRES(1e-12, 1e-12)], ids=["direct", "iterative"])
 @pytest.mark.parametrize("decorator", ["implicit", "custom"])
-def test_rows_scaled_differently_give_the_same_answer(decorator):
+def test_rows_scaled_differently_give_the_same_answer(decorator, solver):
     def residual(z, x):
         return ROWS * curved(z, x)
 
-    f = dini.implicit_root(residual)
+    f = dini.implicit_root(residual, linear_solver=solver)
     if decorator == "custom":
-        f = dini.custom_root(residual)(returning(curved_root))
+        f = dini.custom_root(residual, linear_solver=solver)(returning(curved_root))
     x = jnp.array([1.0, -0.5, 2.0])
     expected = compiled(curved_root, x)
     assert_right(compiled(lambda x: f(jnp.zeros(3), x), x), expected)

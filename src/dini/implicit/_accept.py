@@ -143,10 +143,7 @@ def accept_root(
 
 
 def _is_concave(system: System, factors: Direct | None, delta: _Vector) -> Bool[Array, ""]:
-    """Whether ∂zF has no positive eigenvalue; of one not formed, whether two directions show none.
-
-    The scale of its rows is 1: its tags see to that.
-    """
+    """Whether ∂zF has no positive eigenvalue; if it was not formed, whether two probes show none."""
     if factors is None or factors.matrix is None:
         directions = jnp.stack([probe(system.struct), delta])
         return jnp.all(jnp.sum(directions * jax.vmap(system.action)(directions), axis=1) <= 0)

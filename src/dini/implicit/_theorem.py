@@ -12,7 +12,7 @@ from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, describe
-from dini.linear import Direct, LinearConfig, System, row_weight
+from dini.linear import Direct, LinearConfig, System, system
 from dini.rules import linearise
 
 
@@ -77,11 +77,11 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
 
     view = RealView(z)
     pushforward = linearise(of_inputs, moving, name).pushforward
-    system = system_at(lambda z: residual_fn(z, extra, inputs), z, rule.config)
+    a = system_at(lambda z: residual_fn(z, extra, inputs), z, rule.config)
     factors = find(extra, Direct)
-    factors = system.factorise() if factors is None else factors
+    factors = a.factorise() if factors is None else factors
     b = _marked(-pushforward(inputs_dot), inputs_dot, failed)
-    z_dot = rule.tangent(system, factors, b, failed)
+    z_dot = rule.tangent(a, factors, b, failed)
     return (z, extra), (_merge(view.unravel(z_dot), zeros[0]), zeros[1])
 
 
@@ -102,8 +102,7 @@ def system_at(residual: Callable[[PyTree], PyTree], z: PyTree, config: LinearCon
             f"{describe(z)}."
         )
     struct = jax.ShapeDtypeStruct(v.shape, v.dtype)
-    weight = row_weight(derivative.pushforward, struct, config.tags)
-    return System(config, derivative.pushforward, struct, view.eps, weight)
+    return system(config, derivative.pushforward, struct, view.eps)
 
 
 def has_failed(extra: PyTree) -> Bool[Array, ""]:

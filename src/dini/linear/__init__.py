@@ -6,5 +6,5 @@ from dini.linear._system import (
     LinearConfig as LinearConfig,
     System as System,
     guarded as guarded,
-    row_weight as row_weight,
+    system as system,
 )

@@ -14,6 +14,7 @@ from dini._tree import max_abs, stop_gradient
 from dini.linear._choice import STRUCTURED
 
 _DENSE_SOLVERS = (lx.AutoLinearSolver, lx.LU, lx.QR, lx.SVD, lx.Cholesky)
+DIRECT_SOLVERS = (*_DENSE_SOLVERS, lx.Diagonal, lx.Triangular, lx.Tridiagonal)
 
 _Vector = Float[Array, " n"]
 _Action = Callable[[_Vector], _Vector]

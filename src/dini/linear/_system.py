@@ -1,5 +1,6 @@
 """The linear system of a derivative: how it is solved, and how the answer is checked."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, all_finite, max_abs
 from dini.linear._choice import choose
-from dini.linear._method import Direct, Iterative, factorise, magnitude
+from dini.linear._method import DIRECT_SOLVERS, Direct, Iterative, factorise, magnitude
 
 _FAILED_EQUATION = (
     "the derivative of {name} was asked for at a point that does not solve the equation: its "
@@ -56,10 +57,11 @@ class LinearConfig(eqx.Module):
 
 
 class System(eqx.Module):
-    """A square real system A x = b, A known by its action, its rows brought to one scale.
+    """A square real system A x = b, A known by its action.
 
-    What is solved is (D A) x = D b: the same x, and the same answer to the
-    question whether a residual is small, in whatever units the equations are written.
+    What is solved is (D A) x = D b, with the rows brought to one scale where need be: the same x,
+    and the same answer to the question whether a residual is small, in whatever units the equations
+    are written.
 
     Attributes:
         config: what the user says.
@@ -167,21 +169,25 @@ class System(eqx.Module):
         return jax.lax.custom_linear_solve(self.matvec, self.weight * b, forward, backward)
 
 
-def row_weight(
+def system(
+    config: LinearConfig,
     action: Callable[[Float[Array, " n"]], Float[Array, " n"]],
     struct: jax.ShapeDtypeStruct,
-    tags: frozenset[object],
-) -> Float[Array, " n"]:
-    """D: one over the size of each row of A, in powers of 1024, from a few products with A.
+    eps: float,
+) -> System:
+    """The system of a matrix known by its action; for an iterative solver its rows are scaled.
 
-    A row of ordinary size is left exactly as it is. So is a matrix that scaling its rows would rob
-    of a structure that it is known to have.
+    D is one over the size of each row of A, in powers of 1024, from a few products with A: a row of
+    ordinary size is left exactly as it is. So is a matrix that scaling its rows would rob of a
+    structure that it is known to have. A direct solver is checked row by row as they stand.
     """
-    if tags & _SPOILT_BY_SCALING:
-        return jnp.ones(struct.shape, struct.dtype)
+    plain = System(config, action, struct, eps, jnp.ones(struct.shape, struct.dtype))
+    if config.tags & _SPOILT_BY_SCALING or isinstance(plain.solver, DIRECT_SOLVERS):
+        return plain
     size = jax.lax.stop_gradient(magnitude(action, struct))
     known = jnp.isfinite(size) & (size > 0)
-    return jnp.where(known, jnp.exp2(-10 * jnp.round(jnp.log2(jnp.where(known, size, 1)) / 10)), 1)
+    power = jnp.where(known, -10 * jnp.round(jnp.log2(jnp.where(known, size, 1)) / 10), 0)
+    return dataclasses.replace(plain, weight=jnp.exp2(power))
 
 
 def guarded(
