@@ -103,25 +103,35 @@ def report(name: str, rows: Sequence[Row]) -> None:
 
 
 def plot(name: str, rows: Sequence[Row]) -> None:
-    """Draws error against time, a panel for each task and size, to benchmarks/results/NAME.png."""
+    """Draws error against the ratio of times, a task a row and a size a column, to NAME.png."""
     import matplotlib.pyplot as plt  # noqa: PLC0415  an optional extra
+    from matplotlib.ticker import FormatStrFormatter, NullFormatter  # noqa: PLC0415
 
-    panels = sorted({(row.task, row.size) for row in rows})
+    tasks, sizes, names = (
+        list(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("task", "size", "name")
+    )
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.2 * len(panels), 3.4), layout="constrained", squeeze=False
+        len(tasks),
+        len(sizes),
+        figsize=(2.6 * len(sizes) + 2.2, 1.7 * len(tasks) + 0.4),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    names = list(dict.fromkeys(row.name for row in rows))
-    for ax, panel in zip(axes[0], panels, strict=True):
-        for row in rows:
-            if (row.task, row.size) == panel:
-                colour = f"C{names.index(row.name)}"
-                ax.loglog(row.median, max(row.error, 1e-16), "o", color=colour, label=row.name)
-        ax.set(title=f"{panel[0]}, n = {panel[1]}", xlabel="median time (ms)")
-        ax.grid(alpha=0.3)
-    axes[0][0].set_ylabel("relative error")
-    handles = {h: t for ax in axes[0] for h, t in zip(*ax.get_legend_handles_labels(), strict=True)}
-    unique = {t: h for h, t in handles.items()}
-    figure.legend(
-        unique.values(), unique.keys(), loc="outside lower center", ncols=4, frameon=False
-    )
-    figure.savefig(RESULTS / f"{name}.png", dpi=150)
+    handles = {}
+    for row in rows:
+        ax = axes[tasks.index(row.task), sizes.index(row.size)]
+        k = names.index(row.name)
+        error = max(row.error, 1e-17)
+        (handles[row.name],) = ax.loglog(row.ratio, error, "os^Dv<>P"[k % 8], color=f"C{k}", ms=6)
+    for (i, j), ax in np.ndenumerate(axes):
+        ax.axvline(1, color="0.8", lw=1, zorder=0)
+        ax.set_title(f"{tasks[i]}, n = {sizes[j]}", fontsize=9, loc="left")
+        ax.set_xticks([0.2, 0.5, 1, 2, 5])
+        ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    figure.supxlabel("time, ratio to the first", fontsize=10)
+    figure.supylabel("relative error", fontsize=10)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False)
+    figure.savefig(RESULTS / f"{name}.png", dpi=130)

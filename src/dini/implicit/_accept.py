@@ -143,7 +143,7 @@ def accept_root(
 
 
 def _is_concave(system: System, factors: Direct | None, delta: _Vector) -> Bool[Array, ""]:
-    """Whether ∂zF has no positive eigenvalue; if it was not formed, whether two probes show none."""
+    """Whether ∂zF has no positive eigenvalue; of one not formed, as far as two probes tell."""
     if factors is None or factors.matrix is None:
         directions = jnp.stack([probe(system.struct), delta])
         return jnp.all(jnp.sum(directions * jax.vmap(system.action)(directions), axis=1) <= 0)
