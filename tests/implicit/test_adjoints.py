@@ -280,6 +280,15 @@ def test_optimistix_adjoint_works_under_our_decorators(name, adjoint):
     assert_close(actual, jacobian(residual, z, RIGHT), 1e-7)
 
 
+def test_optimistix_adjoint_works_on_a_tree_under_a_minimum():
+    def objective(z, a):
+        return jnp.exp(z["x"]) - a * z["x"] + (z["y"] - z["x"]) ** 2
+
+    f = dini.implicit_minimum(objective, adjoint=optx.ImplicitAdjoint())
+    slope = jax.jit(jax.jacfwd(lambda a: f({"x": 0.0, "y": 0.0}, a)))(2.0)
+    assert_close(slope, {"x": 0.5, "y": 0.5}, 1e-7)
+
+
 def test_unrolling_a_foreign_solver_is_refused():
     f = dini.custom_root(asymmetric, adjoint=optx.RecursiveCheckpointAdjoint())(found)
     with pytest.raises(TypeError, match="foreign solver is never differentiated"):

@@ -60,6 +60,31 @@ def test_integer_arrays_and_keys_may_be_mapped_and_traced():
     assert_close(slopes, np.eye(3)[np.array([2, 0])])
 
 
+def test_equal_values_of_different_types_are_told_apart():
+    f = dini.implicit_root(lambda z, n: z - (2.0 if isinstance(n, bool) else 4.0))
+    assert (f(0.0, 1), f(0.0, True)) == (4.0, 2.0)
+
+
+def test_bound_method_among_the_arguments_sees_new_attributes():
+    class Box:
+        rate = 0.5
+
+        def g(self, z):
+            return self.rate * z + 1
+
+    f = dini.implicit_fixed_point(lambda z, g: g(z))
+    box = Box()
+    assert_close(f(0.0, box.g), 2.0)
+    box.rate = 0.2
+    assert_close(f(0.0, box.g), 1.25)
+    assert_close(f(0.0, functools.partial(box.g)), 1.25)
+
+
+def test_one_tag_may_be_given_without_a_set():
+    f = dini.implicit_root(lambda z, a: jnp.array([2.0, 3.0]) * z - a, tags=lx.diagonal_tag)
+    assert_close(f(jnp.zeros(2), 6.0), jnp.array([3.0, 2.0]))
+
+
 def test_keywords_reach_the_function():
     f = dini.implicit_root(lambda z, *, a, n=3: z**n - a)
     assert_close(f(1.0, a=8.0), 2.0)

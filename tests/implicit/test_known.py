@@ -112,6 +112,37 @@ def test_root_jacobian_counts_argnums_within_args(root, argnums):
     assert_close(actual, jax.jacfwd(linear_root, argnums)(*ARGS), 1e-12)
 
 
+def test_root_jacobian_counts_from_the_end_too(root):
+    del root
+    f, z, args = lambda z, a, b: z - a * b, 6.0, (2.0, 3.0)
+    assert_close(dini.root_jacobian(f, z, args, -1), 2.0)
+    assert_close(dini.root_jacobian(f, z, args, (0, -1)), (3.0, 2.0))
+    with pytest.raises(IndexError):
+        dini.root_jacobian(f, z, args, 2)
+
+
+def test_python_numbers_take_the_dtype_of_what_they_belong_to():
+    f = lambda z, a: z**2 - a
+    z, a = jnp.float32(2.0), jnp.float32(4.0)
+    assert_close(dini.root_jvp(f, z, (a,), (1,)), 0.25, 1e-6)
+    (cotangent,) = dini.root_vjp(f, z, (a,), 1.0)
+    assert cotangent.dtype == jnp.float32
+
+
+def test_root_jacobian_of_a_complex_root_in_many_arguments():
+    f = lambda z, a: z - a[0] - 1j * a[1] ** 2
+    jacobian = dini.root_jacobian(f, 1 + 4j, (jnp.array([1.0, 2.0]),))
+    assert_close(jacobian, jnp.array([1.0 + 0j, 4j]))
+
+
+def test_error_names_the_residual():
+    def supply_and_demand(z, a):
+        return z - a
+
+    with pytest.raises(Exception, match=r"known root of .*supply_and_demand"):
+        dini.root_jvp(supply_and_demand, 1.0, (2.0,), (1.0,))
+
+
 def test_root_jacobian_of_many_arguments_and_few_unknowns():
     w = jnp.arange(1.0, 9.0)
     actual = dini.root_jacobian(lambda z, w: z**2 - w @ w, jnp.linalg.norm(w), (w,))

@@ -219,6 +219,48 @@ def test_saddle_maximum_and_flat_minimum_are_refused():
         assert_right(lane(out, 3), {"value": 2 * jnp.ones(2), "reverse": jnp.ones(2)})
 
 
+@pytest.mark.parametrize(("n", "solver"), [(4, lx.CG(1e-8, 1e-8)), (150, "auto")])
+def test_saddle_whose_hessian_is_not_formed_is_refused(n, solver):
+    def objective(z, a):
+        return jnp.sum((z - a) ** 2) - 1.5 * (z[1] - a) ** 2
+
+    f = dini.custom_minimum(objective, linear_solver=solver, throw=False)(
+        returning(lambda a: a * jnp.ones(n))
+    )
+    assert_nan(eager(lambda a: f(jnp.ones(n), a), 1.0))
+    g = dini.custom_minimum(lambda z, a: -objective(z, a), linear_solver=solver, throw=False)(
+        returning(lambda a: a * jnp.ones(n))
+    )
+    assert_nan(eager(lambda a: g(jnp.ones(n), a), 1.0))
+
+
+@pytest.mark.parametrize("outer", [jnp.exp, jnp.tanh])
+def test_float32_root_far_from_zero_is_no_fold(outer):
+    """A root at 2000 is known to 1e-4 in float32, whatever the curvature there: 1."""
+    f = dini.implicit_root(lambda z, a: outer(z - 2000) - a)
+    start, a = jnp.float32(2000.0), jnp.float32(0.5)
+    value, slope = jax.value_and_grad(f, 1)(start, a)
+    inverse = {jnp.exp: jnp.log, jnp.tanh: jnp.arctanh}[outer]
+    assert_close(value, 2000 + inverse(0.5), 2e-7)
+    assert_close(slope, jax.grad(inverse)(0.5), 1e-3)
+    fold = f.with_options(throw=False)
+    double = dini.implicit_root(lambda z, a: (z - 1) ** 2 - a, throw=False)
+    assert np.isfinite(fold(start, a))
+    assert np.isnan(double(jnp.float32(2.3), jnp.float32(0.0)))
+
+
+@pytest.mark.parametrize("decorator", ["custom_root", "implicit_fixed_point"])
+def test_relative_tolerance_alone_accepts_an_exact_zero(decorator):
+    if decorator == "custom_root":
+        f = dini.custom_root(lambda z, a: a * z, atol=0.0, rtol=1e-8)(lambda z, a: 0 * z)
+        assert f(jnp.ones(2), 3.0).tolist() == [0, 0]
+    else:
+        f = dini.implicit_fixed_point(
+            lambda z, a: a * z + jnp.array([0.0, 1.0]), solver=dini.Picard(1e-8, 0.0)
+        )
+        assert_close(f(jnp.zeros(2), 0.5), jnp.array([0.0, 2.0]), 1e-7)
+
+
 def test_maximum_of_one_number_is_refused():
     f = dini.custom_minimum(lambda z, a: -((z - a) ** 2), throw=False)(lambda z, a: a + 0 * z)
     assert_nan(eager(lambda a: f(1.0, a), 2.0))
@@ -272,7 +314,11 @@ def curved_root(x):
     return jnp.arcsinh(jnp.linalg.solve(TURN, x))
 
 
-@pytest.mark.parametrize("solver", ["auto", lx.GMRES(1e-12, 1e-12)], ids=["direct", "iterative"])
+@pytest.mark.parametrize(
+    "solver",
+    ["auto", pytest.param(lx.GMRES(1e-12, 1e-12), marks=pytest.mark.slow)],
+    ids=["direct", "iterative"],
+)
 @pytest.mark.parametrize("decorator", ["implicit", "custom"])
 def test_rows_scaled_differently_give_the_same_answer(decorator, solver):
     def residual(z, x):

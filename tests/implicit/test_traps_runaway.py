@@ -57,6 +57,34 @@ def test_slow_growth_passes_a_loose_step_test_and_is_refused():
         assert right | refused, solution
 
 
+LOOSER = [
+    None,
+    dini.Anderson(1e-6, 1e-6),
+    dini.Picard(1e-2, 1e-2),
+    optx.FixedPointIteration(1e-2, 1e-2),
+]
+
+
+@pytest.mark.parametrize("solver", LOOSER)
+def test_displacement_that_vanishes_at_infinity_has_no_fixed_point(solver):
+    """z ← z + a exp(−z): each step is smaller than the last, and none is the last."""
+    f = dini.implicit_fixed_point(lambda z, a: z + a * jnp.exp(-z), solver=solver, throw=False)
+    assert_nan(compiled(lambda a: f(0.0, a), 1.0))
+
+
+def test_foreign_fixed_point_that_ran_away_is_refused():
+    f = dini.custom_fixed_point(lambda z, a: z + a * jnp.exp(-z), throw=False)(
+        lambda z, a: jax.lax.stop_gradient(17.0 + 0 * a)
+    )
+    assert_nan(compiled(lambda a: f(0.0, a), 1.0))
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.99, 0.9999, -0.9])
+def test_slow_contraction_is_accepted(rho):
+    f = dini.implicit_fixed_point(lambda z, a: rho * z + a, max_steps=10_000)
+    assert_right(compiled(lambda a: f(0.0, a), 1.0), compiled(point_of_line(rho), 1.0), 1e-7)
+
+
 def decay(z, kind, k):
     """Residuals without a zero, that vanish as z grows."""
     return k * jnp.stack([jnp.exp(-z), 1 / z, z**-0.5, z**-0.1])[kind]

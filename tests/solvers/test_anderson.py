@@ -207,8 +207,8 @@ def test_anderson_in_single_precision_without_x64():
 
 
 def mixed(z, _):
-    """A tree of float32, float64 and complex64."""
-    total = z["a"].sum() + z["b"].astype(jnp.float32) + z["c"].real
+    """A contraction of a tree of float32, float64 and complex64."""
+    total = 0.2 * (z["a"].sum() + z["b"].astype(jnp.float32) + z["c"].real)
     return {
         "a": 0.2 * jnp.cos(z["a"] + total),
         "b": 0.3 * jnp.sin(z["b"]) + 0.1 * z["a"][0].astype(jnp.float64) + 1,

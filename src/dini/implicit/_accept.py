@@ -10,19 +10,18 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree, Scalar
 
 from dini._tree import all_finite, max_abs, stop_gradient
-from dini.linear import Direct, System, probe
+from dini.linear import Direct, System, lanczos, probe
 
 # A linear solve this accurate is enough to estimate an error.
 _ROUGH = 1e-3
-# Newton corrections that shrink by less than this are not those of a simple root nearby: Newton's
-# method is sure to converge up to 1/4, a double root gives 1/4 itself, and a residual that decays
-# as its unknown runs away 1/e or more.
-_SHRINKAGE = 0.2
-# A root closer than about this share of √eps |z| to a fold has no derivative with two right digits:
-# the rounding of z moves ∂zF by more than that.
-_CURVATURE = 1 / 16
+# How much of ∂zF may change over the error of z. Newton's method is sure to converge below 1/2
+# (Kantorovich); an m-fold root gives 1 − 1/m, and a residual that decays as its unknown runs away
+# 1 or more.
+_BEND = 0.4
 # A solver that stopped within this many tolerances of the solution is helped over the rest.
 _REACH = 1e3
+# How many products with a Hessian are spent on the search for a negative eigenvalue.
+_LANCZOS = 32
 
 _Vector = Float[Array, " n"]
 
@@ -38,7 +37,8 @@ class Tolerance(eqx.Module):
     def of(self, error: _Vector, z: _Vector) -> Scalar:
         """The error in units of the tolerance: at most 1 is within it."""
         allowed = self.atol + self.rtol * jnp.abs(z)
-        return self.norm(error / jnp.maximum(allowed, 64 * self.eps * (max_abs(z) + self.atol)))
+        allowed = jnp.maximum(allowed, 64 * self.eps * (max_abs(z) + self.atol))
+        return self.norm(jnp.where(error == 0, 0, error / allowed))
 
 
 class Verdict(eqx.Module):
@@ -60,29 +60,41 @@ def accept_fixed_point(
 
     A step that is small against |z| proves nothing where the steps do not shrink. Along r the
     error is about |r|² / |(∂T − I) r|, and where the displacement does not shrink from z to T(z)
-    it is that which must be within the tolerance: infinite for T(z) = z + 1.
+    it is that which must be within the tolerance: infinite for T(z) = z + 1. Where it does shrink,
+    but by less and less on the way to the point so extrapolated, there may be none: z + exp(−z).
     """
-    r = displacement(z)
-    # A displacement that is mere rounding tells no direction: take another, of a size that shows,
-    # and ask only that T is not the identity along it.
-    rounding = max_abs(r) <= 64 * tolerance.eps * max_abs(z)
     root_eps = tolerance.eps**0.5
     sample = root_eps * probe(jax.ShapeDtypeStruct(z.shape, z.dtype)) * (1 + jnp.abs(z))
-    along = jnp.where(rounding, sample, r)
-    change = displacement(z + along) - r
-    gap = jnp.linalg.norm(change) / jnp.linalg.norm(along)
+
+    def look(carry: tuple[_Vector, _Vector], first: Array) -> tuple:
+        point, along = carry
+        r = displacement(point)
+        # A displacement that is mere rounding tells no direction: take another, of a size that
+        # shows, and ask only that T is not the identity along it.
+        rounding = max_abs(r) <= 64 * tolerance.eps * max_abs(z)
+        longer = jnp.maximum(1, root_eps * (max_abs(z) + tolerance.atol) / max_abs(r))
+        along = jnp.where(first, jnp.where(rounding, sample, r * longer), along)
+        change = displacement(point + along) - r
+        gap = jnp.linalg.norm(change) / jnp.linalg.norm(along)
+        return (point + r / gap, along), (r, rounding, change, gap, along)
+
+    # A scan, so that T is compiled twice and not four times.
+    _, seen = jax.lax.scan(look, (z, z), jnp.array([True, False]))
+    (r, rounding, change, gap, along), (_, _, _, gap_there, _) = (
+        jax.tree_util.tree_map(lambda x, i=i: x[i], seen) for i in range(2)
+    )
     trusted = jnp.where(rounding, ~(gap <= 4 * root_eps), jnp.vdot(along, change) < 0)
     error = jnp.abs(r) / jnp.where(trusted, 1, jnp.where(rounding, 0, gap))
-    near = tolerance.of(error, z) <= slack
+    bends = ~rounding & (tolerance.of(r / gap, z) > slack) & (gap_there < (1 - _BEND) * gap)
+    near = (tolerance.of(error, z) <= slack) & ~bends
     result = _result(claimed, z, r, near, optx.RESULTS.nonlinear_divergence)
     return stop_gradient(Verdict(z, result, max_abs(error)))
 
 
 # F(z + δ) ≈ F(z) + ∂zF δ = 0  ⇒  the error of z is about δ = −(∂zF)⁻¹ F(z), which stays the same
 # when F is multiplied by a constant or by a regular matrix. With the same ∂zF at z + δ, the next
-# correction δ' estimates what is left, and |δ'| / |δ| whether Newton's method converges here. A
-# step s along δ should change the correction by −s: how far it does not, −½ (∂zF)⁻¹ ∂²zF s s,
-# tells how close a point is at which ∂zF is singular.
+# correction δ' estimates what is left. A step s along δ should change the correction by −s: how far
+# it does not, −½ (∂zF)⁻¹ ∂²zF[s, s], tells how much ∂zF changes over the length of δ.
 def accept_root(
     residual: Callable[[_Vector], _Vector],
     z: _Vector,
@@ -111,45 +123,45 @@ def accept_root(
         solved = jnp.where(exact, all_finite(raw), finite & solved)
         delta = jnp.where(exact, 0, raw)
         step = jnp.where(which == 0, small * raw / max_abs(raw / unit), step)
-        return (z + jnp.where(which == 0, delta, step), step), (f, raw, delta, solved)
+        # At an exact root the next point shows the rounding of F.
+        after = jnp.where(exact, 4 * tolerance.eps * jnp.abs(z), delta)
+        return (z + jnp.where(which == 0, after, step), step), (f, delta, solved)
 
     # A scan, so that the residual and the solve are compiled once.
-    (_, step), (fs, raws, deltas, solves) = jax.lax.scan(correction, (z, z), jnp.arange(3))
+    (_, step), (fs, deltas, solves) = jax.lax.scan(correction, (z, z), jnp.arange(3))
     delta, after, along = deltas
     solved = solves[0]
     large = max_abs(delta) > tolerance.eps**0.5 * (max_abs(z) + tolerance.atol)
-    runs_away = large & ~(max_abs(after) <= _SHRINKAGE * max_abs(delta))
-    # What rounding makes of a correction: the corrections themselves, once they are small.
-    rounding = jnp.maximum(jnp.abs(after), jnp.where(large, 0, jnp.abs(delta)))
-    exact = max_abs(fs[0]) == 0
-    rounding = jnp.where(exact, 64 * tolerance.eps * max_abs(z) * jnp.abs(raws[0]), rounding)
+    error = max_abs(jnp.maximum(jnp.abs(delta), jnp.abs(after)) / unit)
     bend = max_abs((along - delta + step) / unit)
-    least = jnp.maximum(small**2 * _CURVATURE / tolerance.eps**0.5, 100 * max_abs(rounding / unit))
-    folds = solved & (bend > least)
+    # A small error may be mere rounding, and so may what looks like a bend of about that size.
+    noise = jnp.where(large, 0, tolerance.eps**-0.25 / 16 * error)
+    bends = solved & (bend > noise) & (2 * bend * error > _BEND * small**2)
     if polish:
         near = (tolerance.of(delta, z) <= _REACH) | ~large
         near = near & solves[1] & (tolerance.of(after, z) <= 1)
-        moved = near & ~runs_away & solved
+        moved = near & ~bends & solved
         z, error = jnp.where(moved, z + delta, z), jnp.where(moved, max_abs(after), max_abs(delta))
     else:
         near, error = tolerance.of(delta, z) <= 1, max_abs(delta)
     singular = optx.RESULTS.promote(lx.RESULTS.singular)
-    why = optx.RESULTS.where(solved & ~folds, optx.RESULTS.nonlinear_divergence, singular)
-    near = near & solved & ~runs_away & ~folds
+    why = optx.RESULTS.where(solved, optx.RESULTS.nonlinear_divergence, singular)
+    near = near & solved & ~bends
     if lx.negative_semidefinite_tag in system.config.tags:
-        near = near & _is_concave(system, factors, delta)
+        near = near & _is_concave(system, factors)
     result = _result(claimed, z, fs[0], near, why)
     return stop_gradient(Verdict(z, result, error))
 
 
-def _is_concave(system: System, factors: Direct | None, delta: _Vector) -> Bool[Array, ""]:
-    """Whether ∂zF has no positive eigenvalue; of one not formed, as far as two probes tell."""
+def _is_concave(system: System, factors: Direct | None) -> Bool[Array, ""]:
+    """No positive eigenvalue of ∂zF, as far as Lanczos' method sees if it was not formed."""
     if factors is None or factors.matrix is None:
-        directions = jnp.stack([probe(system.struct), delta])
-        return jnp.all(jnp.sum(directions * jax.vmap(system.action)(directions), axis=1) <= 0)
-    hessian = -factors.matrix
-    ridge = 64 * system.struct.shape[0] * system.eps * max_abs(hessian.reshape(-1))
-    shifted = (hessian + hessian.T) / 2 + ridge * jnp.eye(*system.struct.shape)
+        hessian = -lanczos(system.action, system.struct, _LANCZOS)
+    else:
+        hessian = -factors.matrix
+    size = hessian.shape[0]
+    ridge = 64 * size * system.eps * max_abs(hessian.reshape(-1))
+    shifted = (hessian + hessian.T) / 2 + ridge * jnp.eye(size, dtype=hessian.dtype)
     return jnp.all(jnp.isfinite(jnp.linalg.cholesky(shifted))) & (ridge > 0)
 
 

@@ -17,7 +17,8 @@ from dini.linear import Direct, LinearConfig, System, guarded
 
 _UNSUITABLE = (
     "the Neumann series for the derivative of {name} was asked for at a point that does not solve "
-    "the equation, or its terms grow: the map is no contraction there. Use dini.Implicit()."
+    "the equation, or its terms still grow after {terms} of them: the map is no contraction there, "
+    "or the series is too short. Use dini.Implicit(), or more terms."
 )
 
 
@@ -56,15 +57,16 @@ class Implicit(_ByTheorem):
     """The exact derivative, by the implicit function theorem: ∂zF ż = −∂θF θ̇.
 
     Attributes:
-        linear_solver: "auto" (dense up to a few hundred unknowns, Krylov with a fallback beyond;
-            structured where the tags say so), or any Lineax solver.
+        linear_solver: "auto" (dense up to 128 unknowns, Krylov with a fallback beyond; structured
+            where the tags say so), or any Lineax solver.
         preconditioner: an approximate inverse of ∂zF for iterative solvers: a linear function on
             trees like the unknown, or a Lineax operator on its vector of real numbers, of shape
             (size,). It is transposed for the adjoint solve and never differentiated.
         rtol: the tolerance that the linear solves follow; the solver's own where it is None. An
             iterative solver aims at a relative residual of rtol, and one above 10 rtol (but at
             least 16 √eps, at most 0.1) is a failure.
-        throw: whether a failed tangent or adjoint solve raises, or gives NaN.
+        throw: whether a failed tangent or adjoint solve raises, or gives NaN. Under a decorator
+            that of the decorator counts, and its name too.
         name: what errors call the equation.
 
     Reference: Krantz and Parks, The Implicit Function Theorem (2002).
@@ -91,6 +93,7 @@ class Neumann(_ByTheorem):
 
     Attributes:
         terms: how many terms are summed, at least 1.
+        rtol: not used.
         throw: whether a derivative at a point that does not solve the equation, or by a series of
             two terms or more that grows, raises, or is NaN.
         name: what errors call the equation.
@@ -144,7 +147,7 @@ class _Series(eqx.Module):
             before, last, _ = jax.lax.stop_gradient(self._sum(system, probe))
             last, before = jnp.linalg.norm(last), jnp.linalg.norm(before)
             failed = failed | ~(last <= jnp.maximum(before, jnp.linalg.norm(probe)))
-        message = _UNSUITABLE.format(name=self.config.name)
+        message = _UNSUITABLE.format(name=self.config.name, terms=self.terms)
         return guarded(total, failed, message, self.config.throw)
 
     def _sum(self, system: System, first: Array) -> tuple[Array, Array, Array]:

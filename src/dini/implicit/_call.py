@@ -3,20 +3,22 @@
 import functools
 import inspect
 from collections.abc import Callable
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+import numpy as np
 import optimistix as optx
 from jaxtyping import PyTree
 
 from dini._tree import asarrays
 from dini.implicit._options import Options
 
-_FUNCTIONS = (FunctionType, BuiltinFunctionType, functools.partial, type(jax.jit(abs)))
+_JAX_FUNCTIONS = (type(jax.jit(abs)), jax.custom_jvp, jax.custom_vjp)
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, np.ufunc, *_JAX_FUNCTIONS)
 _IMMUTABLE = (bool, int, float, complex, str, bytes, type, *_FUNCTIONS)
 
 
@@ -30,19 +32,33 @@ class Compiled:
 
     def __init__(self, fn: Callable) -> None:
         self.fn = fn
-        self.compiled = eqx.filter_jit(fn)
+
+        @eqx.filter_jit
+        def compiled(config: PyTree, kinds: tuple[type, ...], data: PyTree) -> Any:
+            del kinds
+            return fn(config, data)
+
+        self.compiled = compiled
 
     def __call__(self, config: PyTree, data: PyTree) -> Any:
         data = asarrays(data)
         arrays, static = eqx.partition(data, eqx.is_array)
-        if all(map(_is_stable, jtu.tree_leaves(static))):
-            return self.compiled(config, data)
+        leaves = jtu.tree_leaves(static)
+        if all(map(_is_stable, leaves)):
+            # 1 and True are equal, and are not the same.
+            return self.compiled(config, tuple(map(type, leaves)), data)
         return eqx.filter_jit(lambda arrays: self.fn(config, eqx.combine(arrays, static)))(arrays)
 
 
 def _is_stable(x: Any) -> bool:
+    if isinstance(x, MethodType):
+        return _is_stable(x.__self__)
+    if isinstance(x, functools.partial):
+        return all(map(_is_stable, (x.func, *x.args, *x.keywords.values())))
+    if isinstance(x, (*_IMMUTABLE, Decorated)):
+        return True
     own_hash = type(x).__hash__
-    return isinstance(x, _IMMUTABLE) or (own_hash is not None and own_hash is not object.__hash__)
+    return own_hash is not None and own_hash is not object.__hash__
 
 
 class Decorated:

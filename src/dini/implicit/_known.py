@@ -54,9 +54,10 @@ def root_jvp(
         return at(z, *full)
 
     if not moving:
-        return jtu.tree_map(jnp.zeros_like, eqx.filter(asarrays(z), eqx.is_inexact_array))
+        return jtu.tree_map(jnp.zeros_like, eqx.filter(at(z, *args), eqx.is_inexact_array))
     primals = [args[i] for i in moving]
-    _, z_dot = eqx.filter_jvp(of_moving, primals, [asarrays(tangents[i]) for i in moving])
+    dots = [jtu.tree_map(_like, tangents[i], args[i]) for i in moving]
+    _, z_dot = eqx.filter_jvp(of_moving, primals, dots)
     return z_dot
 
 
@@ -85,7 +86,7 @@ def root_vjp(
     at = _at_root(residual, options)
     args = tuple(asarrays(a) for a in args)
     _, pullback = eqx.filter_vjp(lambda args: at(z, *args), args)
-    (cotangents,) = pullback(asarrays(cotangent))
+    (cotangents,) = pullback(jtu.tree_map(_like, cotangent, asarrays(z)))
     return cotangents
 
 
@@ -110,15 +111,17 @@ def root_jacobian(
         a tree like the argument, of shapes z.shape + argument.shape.
 
     Raises:
-        TypeError, RuntimeError: as `custom_root`.
+        TypeError, RuntimeError: as `custom_root`; IndexError for an argnum out of range.
     """
     at = _at_root(residual, options)
     args = tuple(asarrays(a) for a in args)
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    given = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    numbers = [range(len(args))[i] for i in given]
     inputs = sum(x.size for i in numbers for x in jtu.tree_leaves(args[i]) if eqx.is_array(x))
     outputs = sum(jnp.size(x) for x in jtu.tree_leaves(z))
-    jacobian = jax.jacfwd if inputs <= outputs else jax.jacrev
-    shifted = argnums + 1 if isinstance(argnums, int) else tuple(i + 1 for i in numbers)
+    is_complex = any(map(jnp.iscomplexobj, jtu.tree_leaves(z)))
+    jacobian = jax.jacfwd if is_complex or inputs <= outputs else jax.jacrev
+    shifted = numbers[0] + 1 if isinstance(argnums, int) else tuple(i + 1 for i in numbers)
     return jacobian(at, argnums=shifted)(z, *args)
 
 
@@ -136,7 +139,14 @@ def _known(residual: Callable) -> Decorated:
         del args
         return z
 
+    inner = getattr(residual, "__qualname__", None) or type(residual).__name__
+    known_root.__qualname__ = f"(known root of {inner})"
     return custom_root(residual)(known_root)
+
+
+def _like(x: Any, primal: Any) -> Any:
+    """A Python number as an array of the dtype of what it belongs to."""
+    return jnp.asarray(x, primal.dtype) if isinstance(x, int | float | complex) else asarrays(x)
 
 
 # A function that captures nothing can be kept, so that a second call compiles nothing.

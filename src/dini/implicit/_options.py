@@ -42,6 +42,10 @@ class Options(eqx.Module):
                 f"{name} has no option {', '.join(map(repr, unknown))}; it has "
                 f"{', '.join(allowed)}."
             )
+        if "tags" in new:  # as Lineax: one tag, or several
+            tags = new["tags"]
+            several = isinstance(tags, frozenset | set | list | tuple)
+            new = new | {"tags": frozenset(tags) if several else frozenset({tags})}
         changed = dataclasses.replace(self, **new)
         changed = dataclasses.replace(changed, options=asarrays(changed.options))
         for option, kind in (

@@ -24,9 +24,14 @@ _SLACK = 10.0
 
 _FAILED = (
     "{name} was not solved: the solver failed, or the error estimated in z is larger than "
-    "atol + rtol |z|, or something was not finite. The unknown is {unknown}. Try another guess or "
-    "solver, a larger max_steps, or larger tolerances; with throw=False the solution is NaN, and "
-    "`.solve(...)` tells the reason in its `result`."
+    "atol + rtol |z|, or something was not finite, or the solution is not a regular one (a root "
+    "must be simple, a minimum must not be a saddle or flat). The unknown is {unknown}. {remedy}; "
+    "with throw=False the solution is NaN, and `.solve(...)` tells the reason in its `result`."
+)
+_REMEDY = "Try another guess or solver, a larger max_steps, or larger tolerances"
+_FOREIGN_REMEDY = (
+    "What is decorated must return a solution of the equation given: see that the two agree, let "
+    "it iterate further, or state larger rtol and atol"
 )
 
 
@@ -188,12 +193,20 @@ def solve(
         config = adjoint.rule(primal, (*inputs, while_loop), equation.linear.tags).config
         equation = eqx.tree_at(lambda e: e.linear, equation, config)
         inputs = (equation, *inputs[1:])
-    value, extra = adjoint.apply(primal, _residual, inputs, equation.linear.tags)
+    # Tags speak of a matrix, and another adjoint sees an operator on trees.
+    matrix = isinstance(adjoint, Implicit | Neumann) or _is_vector(guess)
+    tags = equation.linear.tags if matrix else frozenset()
+    value, extra = adjoint.apply(primal, _residual, inputs, tags)
     failed = extra["result"] != optx.RESULTS.successful
     linear = equation.linear
-    message = _FAILED.format(name=linear.name, unknown=describe(value))
+    remedy = _REMEDY if isinstance(how, Search) else _FOREIGN_REMEDY
+    message = _FAILED.format(name=linear.name, unknown=describe(value), remedy=remedy)
     value = guarded(value, failed, message, linear.throw)
     return Solved(_in_every_order(value, failed), extra)
+
+
+def _is_vector(z: PyTree) -> bool:
+    return eqx.is_inexact_array(z) and z.ndim == 1 and not jnp.iscomplexobj(z)
 
 
 # z + p sin z with p = 0 is z and has its derivatives; with p = NaN every derivative is NaN. Without

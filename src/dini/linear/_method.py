@@ -51,10 +51,12 @@ class Direct(eqx.Module):
         state, _ = solver.transpose(self.state, {})
         return Direct(state, None if self.matrix is None else self.matrix.T)
 
-    def action(self, otherwise: _Action) -> _Action:
+    def action(self, otherwise: _Action, transpose: bool) -> _Action:
         """The product with the matrix that was factorised, where it was formed."""
-        matrix = self.matrix
-        return otherwise if matrix is None else lambda v: matrix @ v
+        if self.matrix is None:
+            return otherwise
+        matrix = self.matrix.T if transpose else self.matrix
+        return lambda v: matrix @ v
 
     def solve(
         self, solver: lx.AbstractLinearSolver, action: _Action, b: _Vector
@@ -142,6 +144,28 @@ def magnitude(
     """Roughly |A| 1, row by row: the largest entry over a few probes, so that none is lost."""
     probes = jnp.stack([probe(struct, which) for which in range(3)])
     return jnp.max(jnp.abs(jax.vmap(action)(probes)), axis=0)
+
+
+# With Q an orthonormal basis of a Krylov space, the eigenvalues of Qᵀ A Q approach the extreme ones
+# of A. (Golub and Van Loan, Matrix Computations (2013), chapter 10.)
+def lanczos(action: _Action, struct: jax.ShapeDtypeStruct, steps: int) -> Float[Array, "k k"]:
+    """Qᵀ A Q for a symmetric A, on the Krylov space of a probe; k = min(steps, n)."""
+    steps = min(steps, struct.shape[0])
+
+    def extend(carry: tuple[Array, _Vector], i: Array) -> tuple:
+        basis, v = carry
+        # Twice, so that rounding leaves no part of the basis in v.
+        for _ in range(2):
+            v = v - basis.T @ (basis @ v)
+        norm = jnp.linalg.norm(v)
+        v = jnp.where(norm > 0, v / norm, 0)
+        basis = basis.at[i].set(v)
+        product = action(v)
+        return (basis, product), product
+
+    start = probe(struct), jnp.zeros((steps, *struct.shape), struct.dtype)
+    (basis, _), products = jax.lax.scan(extend, (start[1], start[0]), jnp.arange(steps))
+    return basis @ products.T
 
 
 def _is_operator(x: Any) -> bool:

@@ -12,12 +12,12 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, all_finite, max_abs
 from dini.linear._choice import choose
-from dini.linear._method import DIRECT_SOLVERS, Direct, Iterative, factorise, magnitude
+from dini.linear._method import DIRECT_SOLVERS, Direct, Iterative, Method, factorise, magnitude
 
 _FAILED_EQUATION = (
     "the derivative of {name} was asked for at a point that does not solve the equation: its "
-    "solver failed. Look at the result of `.solve(...)` with throw=False; try a better guess, "
-    "another solver, or a larger max_steps."
+    "solver failed. Look at the result of `.solve(...)` with throw=False; try a better guess or "
+    "another solver."
 )
 _NOT_FINITE = (
     "the {side} solve of {name} was given a right-hand side that is not finite (NaN or infinite "
@@ -26,10 +26,12 @@ _NOT_FINITE = (
 _NOT_SOLVED = (
     "the {side} solve of {name}, a linear system of {size} unknowns, failed: its residual is "
     "larger than the relative tolerance allows. ∂zF is singular or nearly so at the solution, or "
-    "{solver} stagnated. Try linear_solver=lineax.LU() or lineax.AutoLinearSolver("
-    "well_posed=False), a preconditioner, or a scaled equation; a larger rtol accepts a less "
-    "accurate derivative."
+    "{solver} stagnated. Try {remedy}, or a scaled equation; a larger rtol accepts a less accurate "
+    "derivative."
 )
+
+_ITERATIVE_REMEDY = "linear_solver=lineax.LU(), a preconditioner"
+_DIRECT_REMEDY = "linear_solver=lineax.AutoLinearSolver(well_posed=False)"
 
 _DEFINITE = {lx.positive_semidefinite_tag, lx.negative_semidefinite_tag}
 _SPOILT_BY_SCALING = {lx.symmetric_tag, lx.unit_diagonal_tag, *_DEFINITE}
@@ -122,11 +124,10 @@ class System(eqx.Module):
         finite = jnp.isfinite(size)
         idle = failed | ~finite | (size == 0)
         unit = jnp.where(idle, 1, b / jnp.where(idle, 1, size))
-        if factors is None:
-            method = self._iterative(transpose)
-        else:
+        method: Method = self._iterative(transpose)
+        if factors is not None:
             method = factors.transpose(self.solver) if transpose else factors
-            matvec = method.action(matvec)
+            matvec = factors.action(matvec, transpose)
 
         def action(v: Float[Array, " n"]) -> Float[Array, " n"]:
             return jnp.where(idle, v, matvec(v))
@@ -157,6 +158,7 @@ class System(eqx.Module):
 
         def checked(side: str, given: str, transpose: bool) -> Callable:
             words = {"side": side, "given": given, "solver": type(self.solver).__name__}
+            words["remedy"] = _ITERATIVE_REMEDY if factors is None else _DIRECT_REMEDY
 
             def solve(matvec: Callable, b: Float[Array, " n"]) -> Float[Array, " n"]:
                 x, finite, solved = self.compute(factors, matvec, b, failed, transpose)

@@ -68,7 +68,8 @@ class AbstractIteration(optx.AbstractFixedPointSolver):
         out, aux = fn(y, args)
         z, unravel = ravel_pytree(y)
         r = ravel_pytree(out)[0] - z
-        done = self.norm(jnp.abs(r) / (self.atol + self.rtol * jnp.abs(z))) <= 1
+        scaled = jnp.abs(r) / (self.atol + self.rtol * jnp.abs(z))
+        done = self.norm(jnp.where(r == 0, 0, scaled)) <= 1
         after, memory = self.advance(z, r, state.memory)
         after = jnp.where(done, z, after)
         return unravel(after), IterationState(memory, done), aux
