@@ -16,4 +16,5 @@ from dini.implicit import (
     root_jvp as root_jvp,
     root_vjp as root_vjp,
 )
+from dini.rules import custom_rule as custom_rule, linear_map as linear_map
 from dini.solvers import Anderson as Anderson, Picard as Picard

@@ -1,5 +1,6 @@
 """How a derivative is registered with JAX."""
 
+from dini.rules._custom_rule import CustomRule as CustomRule, custom_rule as custom_rule
 from dini.rules._linear_map import linear_map as linear_map
 from dini.rules._linearise import (
     Derivative as Derivative,
