@@ -1,7 +1,6 @@
 """How one rule, of any of three kinds, serves every mode and order."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
