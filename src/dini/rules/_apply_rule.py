@@ -1,6 +1,8 @@
 """How one rule, of any of three kinds, serves every mode and order."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import equinox as eqx
 import jax
@@ -10,6 +12,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array, PyTree
 
 from dini._tree import asarrays, tangent_of
+from dini.rules._captured import Lifted
 from dini.rules._fit import fit, fit_each
 from dini.rules._linear_map import linear_map
 from dini.rules._positions import Positions
@@ -24,6 +27,13 @@ class Rules(eqx.Module):
     positions: Positions
     has_residuals: bool = eqx.field(static=True)
     name: str = eqx.field(static=True)
+
+    def lifted(self, values: Sequence[jax.core.Tracer]) -> Self:
+        """The rules with these traced values, which they capture, as leaves."""
+        lift = lambda rule: None if rule is None else Lifted(rule, values)
+        return dataclasses.replace(
+            self, jvp=lift(self.jvp), vjp=lift(self.vjp), partials=lift(self.partials)
+        )
 
     def seen(self, out: PyTree, residuals: PyTree) -> PyTree:
         """What a rule gets in the place of out."""
@@ -141,7 +151,7 @@ def _by_partials(
 def _by_vjp(rules: Rules, args: tuple, out: PyTree, residuals: PyTree, args_dot: PyTree) -> PyTree:
     arrays, static = eqx.partition((rules, args, out, residuals), eqx.is_array)
     struct = jax.eval_shape(lambda: eqx.filter(out, eqx.is_inexact_array))
-    x = eqx.filter(_instantiated(args, args_dot), eqx.is_inexact_array)
+    x = _instantiated(args, args_dot)
     return linear_map(_Pushforward(static, struct), _Pullback(static), arrays, x, struct)
 
 
@@ -153,12 +163,10 @@ class _Pullback:
 
     def __call__(self, arrays: PyTree[Array], ct: PyTree[Array]) -> tuple:
         rules, args, out, residuals = eqx.combine(arrays, self.static)
-        pulled = self._rule(rules, args, out, residuals, ct)
-        if not any(isinstance(c, jax.core.Tracer) for c in jtu.tree_leaves((pulled, ct))):
-            _refuse_affine(
-                rules, self._rule(rules, args, out, residuals, jtu.tree_map(jnp.zeros_like, ct))
-            )
-        return pulled
+        if not any(isinstance(a, jax.core.Tracer) for a in jtu.tree_leaves(arrays)):
+            zeros = jtu.tree_map(lambda c: jnp.zeros(c.shape, c.dtype), ct)
+            _refuse_affine(rules, self._rule(rules, args, out, residuals, zeros))
+        return self._rule(rules, args, out, residuals, ct)
 
     @staticmethod
     def _rule(rules: Rules, args: tuple, out: PyTree, residuals: PyTree, ct: PyTree) -> tuple:
@@ -179,8 +187,6 @@ class _Pushforward:
             return _by_jvp(rules, args, x)[1]
         try:
             transposed = jax.linear_transpose(lambda ct: self.pullback(arrays, ct), self.out)
-            if not any(isinstance(v, jax.core.Tracer) for v in jtu.tree_leaves((arrays, x))):
-                self.pullback(arrays, jtu.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), self.out))
             return transposed(x)[0]
         except (TypeError, NotImplementedError, jax.errors.JAXTypeError) as error:
             if isinstance(error, TypeError) and str(error).startswith(rules.name):
@@ -195,7 +201,7 @@ class _Pushforward:
 def _refuse_affine(rules: Rules, at_zero: tuple) -> None:
     for name, part in zip(rules.positions.names, at_zero, strict=True):
         for path, leaf in jtu.tree_flatten_with_path(part)[0]:
-            if jnp.any(jnp.isfinite(leaf) & (leaf != 0)):
+            if not isinstance(leaf, jax.core.Tracer) and jnp.any(jnp.isfinite(leaf) & (leaf != 0)):
                 raise TypeError(
                     f"{rules.name}: its vjp rule is not linear: the cotangent of "
                     f"`{name}{jtu.keystr(path)}` is not zero where the cotangent given is zero."
@@ -207,7 +213,11 @@ def _instantiated(args: tuple, args_dot: PyTree) -> tuple:
     leaves, treedef = jtu.tree_flatten(args)
     dots = treedef.flatten_up_to(args_dot)
     return treedef.unflatten(
-        None if not eqx.is_inexact_array(x) else jnp.zeros_like(x) if t is None else t
+        None
+        if not eqx.is_inexact_array(x)
+        else jnp.zeros_like(x)
+        if t is None
+        else jnp.asarray(t, x.dtype)  # JAX hands constants on as Python numbers
         for x, t in zip(leaves, dots, strict=True)
     )
 

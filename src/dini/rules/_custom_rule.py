@@ -1,19 +1,15 @@
 """A derivative given once, and available in every mode and order."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Self
 
 import equinox as eqx
-import jax
-import jax.core
-import jax.numpy as jnp
-import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from dini._tree import asarrays
 from dini.rules._apply_rule import Function, Rules, value
+from dini.rules._captured import captured
 from dini.rules._positions import bind
 
 
@@ -36,7 +32,6 @@ class CustomRule:
         self._name = f"dini.custom_rule `{inner.replace('<locals>.', '')}`"
         self._rules: dict[str, Callable] = {}
         self._bound: tuple = ()
-        self._converting = False
 
     def defjvp(self, rule: Callable[[tuple, tuple], tuple]) -> Callable:
         """`rule(primals, tangents)` gives (out, tangent of out); linear in the tangents."""
@@ -66,34 +61,19 @@ class CustomRule:
             self._has_residuals,
             self._name,
         )
-        if _captures_tracers(self.fn):
+        if captured((self.fn, values)):
             fn = eqx.filter_closure_convert(fn, values)
-        if not self._converting and any(map(_captures_tracers, self._rules.values())):
-            rules = self._converted(rules, fn, values)
+        if moving := captured((self._rules, values)):
+            rules = rules.lifted(moving)
         return value(fn, rules, values)
 
-    def _converted(self, rules: Rules, fn: Callable, values: tuple) -> Rules:
-        """The rules with the traced values that they capture as leaves.
-
-        A rule may call the function again: that call keeps the rule as it is, or this had no end.
-        """
-        out, residuals = eqx.filter_eval_shape(fn, values)
-        seen = rules.seen(out, residuals)
-        dots, ct = (_inexact_structs(tree) for tree in (values, out))
-        self._converting = True
-        try:
-            examples = {
-                "jvp": (values, dots),
-                "vjp": (seen, values, ct),
-                "partials": (seen, *values),
-            }
-            converted = {
-                kind: eqx.filter_closure_convert(rule, *examples[kind])
-                for kind, rule in self._rules.items()
-            }
-        finally:
-            self._converting = False
-        return dataclasses.replace(rules, **converted)
+    def copied_by(self, copy: Callable) -> Self:
+        """The same with copies of its functions; one that its rules capture is this copy too."""
+        twin = object.__new__(type(self))
+        copy.copies[id(self)] = twin
+        twin.__dict__.update(self.__dict__)
+        twin.fn, twin._rules, twin._bound = (copy(x) for x in (self.fn, self._rules, self._bound))
+        return twin
 
     def __get__(self, instance: Any, owner: type | None = None) -> Self:
         if instance is None:
@@ -105,42 +85,6 @@ class CustomRule:
 
     def __repr__(self) -> str:
         return f"<{self._name}>"
-
-
-def _captures_tracers(fn: Any, seen: frozenset[int] = frozenset()) -> bool:
-    """Whether a function, or one that it captures, closes over a value that is being traced."""
-    if id(fn) in seen:
-        return False
-    if isinstance(fn, CustomRule | functools.partial | eqx.Module):
-        parts = [getattr(fn, "fn", None), getattr(fn, "func", None), fn]
-    else:
-        cells = getattr(fn, "__closure__", None) or ()
-        parts = [c.cell_contents for c in cells if _is_filled(c)]
-        parts += [getattr(fn, "__self__", None), getattr(fn, "__wrapped__", None)]
-    leaves = [leaf for part in parts for leaf in jtu.tree_leaves(part)]
-    seen = seen | {id(fn)}
-    return any(
-        isinstance(leaf, jax.core.Tracer) or (callable(leaf) and _captures_tracers(leaf, seen))
-        for leaf in leaves
-    )
-
-
-def _inexact_structs(tree: PyTree) -> PyTree:
-    """Shapes and dtypes of the inexact leaves, None for the others."""
-
-    def leaf(x: Any) -> Any:
-        inexact = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
-        return jax.ShapeDtypeStruct(x.shape, x.dtype) if inexact else None
-
-    return jtu.tree_map(leaf, tree)
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
 
 
 def custom_rule(fn: Callable | None = None, *, has_residuals: bool = False) -> Any:
