@@ -133,7 +133,7 @@ def _by_partials(
     if not eqx.is_inexact_array(out):
         raise TypeError(f"{rules.name}: partials belong to a function that returns one array.")
     given = rules.partials(rules.seen(out, residuals), *args)
-    partials = fit_each(given, args, rules.positions.names, "partial", rules.name)
+    partials = fit_each(given, args, rules.positions.names, "partial", rules.name, out)
     total = jnp.zeros_like(out)
     is_none = lambda x: x is None
     for p, t in zip(
@@ -185,12 +185,10 @@ class _Pushforward:
         rules, args, *_ = eqx.combine(arrays, self.static)
         if rules.jvp is not None:
             return _by_jvp(rules, args, x)[1]
+        transposed = jax.linear_transpose(lambda ct: self.pullback(arrays, ct), self.out)
         try:
-            transposed = jax.linear_transpose(lambda ct: self.pullback(arrays, ct), self.out)
             return transposed(x)[0]
-        except (TypeError, NotImplementedError, jax.errors.JAXTypeError) as error:
-            if isinstance(error, TypeError) and str(error).startswith(rules.name):
-                raise
+        except (TypeError, ValueError, NotImplementedError, AssertionError) as error:
             raise TypeError(
                 f"{rules.name} has no forward mode: its vjp rule cannot be transposed in the "
                 "cotangent (it is not linear in it, or holds a while_loop or a host callback). "
@@ -251,6 +249,8 @@ def _residuals_tangent(fn: Callable, args: tuple, tangents: tuple, residuals: Py
     try:
         _, residuals_dot = jax.jvp(of_moving, (primals,), (dots,))
     except (TypeError, ValueError, NotImplementedError):
+        # Linear in the tangents, so that its transpose is NaN as well.
+        total = sum(jnp.sum(t.real) + jnp.sum(t.imag) for t in jtu.tree_leaves(asarrays(dots)))
         inexact = eqx.filter(residuals, eqx.is_inexact_array)
-        residuals_dot = jtu.tree_map(lambda x: jnp.full_like(x, jnp.nan), inexact)
+        residuals_dot = jtu.tree_map(lambda x: jnp.full(x.shape, jnp.nan * total, x.dtype), inexact)
     return tangent_of(residuals, residuals_dot)

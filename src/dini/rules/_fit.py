@@ -10,7 +10,14 @@ from jaxtyping import Array, PyTree
 from dini._tree import describe
 
 
-def fit_each(given: Any, like: tuple, names: tuple[str, ...], what: str, name: str) -> tuple:
+def fit_each(
+    given: Any,
+    like: tuple,
+    names: tuple[str, ...],
+    what: str,
+    name: str,
+    out: Array | None = None,
+) -> tuple:
     """One tree for each argument, with the inexact leaves of that argument and None elsewhere.
 
     Args:
@@ -19,6 +26,7 @@ def fit_each(given: Any, like: tuple, names: tuple[str, ...], what: str, name: s
         names: what they are called.
         what: "cotangent" or "partial", for errors.
         name: what errors call the function.
+        out: for partials, the result, to whose shape a partial and its argument must broadcast.
 
     Raises:
         TypeError: for a wrong number of trees, or one of the wrong structure, shape or kind.
@@ -33,18 +41,17 @@ def fit_each(given: Any, like: tuple, names: tuple[str, ...], what: str, name: s
             f"{name}: its rule returned {len(given)} {what}s for {len(like)} arguments "
             f"({', '.join(names)})."
         )
-    exact = what == "cotangent"
     return tuple(
-        fit(g, x, f"{name}: the {what} of `{n}`", exact)
+        fit(g, x, f"{name}: the {what} of `{n}`", out)
         for g, x, n in zip(given, like, names, strict=True)
     )
 
 
-def fit(given: PyTree, like: PyTree, what: str, exact: bool = True) -> PyTree:
+def fit(given: PyTree, like: PyTree, what: str, out: Array | None = None) -> PyTree:
     """`given` with the structure and dtypes of `like`, where that is inexact; None elsewhere.
 
-    A number of another precision is cast. With `exact` the shapes must agree; without, they need
-    only broadcast.
+    A number of another precision is cast. The shapes must agree; those of partials, for which `out`
+    is given, need only broadcast to it, and keep their dtype.
 
     Raises:
         TypeError: for another structure, shape, or kind of number.
@@ -61,12 +68,12 @@ def fit(given: PyTree, like: PyTree, what: str, exact: bool = True) -> PyTree:
         ) from error
     paths = [jtu.keystr(path) for path, _ in jtu.tree_flatten_with_path(like)[0]]
     fitted = [
-        _fit_leaf(g, x, what + path, exact) for g, x, path in zip(parts, leaves, paths, strict=True)
+        _fit_leaf(g, x, what + path, out) for g, x, path in zip(parts, leaves, paths, strict=True)
     ]
     return treedef.unflatten(fitted)
 
 
-def _fit_leaf(given: Any, x: Any, what: str, exact: bool) -> Array | None:
+def _fit_leaf(given: Any, x: Any, what: str, out: Array | None) -> Array | None:
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.inexact):
         if given is None or getattr(given, "dtype", None) == jax.dtypes.float0:
             return None
@@ -74,20 +81,23 @@ def _fit_leaf(given: Any, x: Any, what: str, exact: bool) -> Array | None:
     if given is None:
         return _zero(x)
     given = jnp.asarray(given)
-    if given.shape != x.shape and (exact or not _broadcasts(given.shape, x.shape)):
-        raise TypeError(f"{what} is {describe(given)}, and must have the shape of {describe(x)}.")
-    kinds = [jnp.issubdtype(a.dtype, jnp.complexfloating) for a in (given, x)]
-    if (kinds[0] and not kinds[1] and exact) or not jnp.issubdtype(given.dtype, jnp.inexact):
-        raise TypeError(f"{what} is {describe(given)}, of another kind than {describe(x)}.")
-    return given.astype(x.dtype) if exact else given
+    onto = x if out is None else out
+    if not (given.shape == x.shape if out is None else _broadcasts(out, given, x)):
+        raise TypeError(
+            f"{what} is {describe(given)}, and must have the shape of {describe(onto)}."
+        )
+    if not jnp.issubdtype(given.dtype, jnp.inexact) or (
+        (jnp.iscomplexobj(given) or jnp.iscomplexobj(x)) and not jnp.iscomplexobj(onto)
+    ):
+        raise TypeError(f"{what} is {describe(given)}, of another kind than {describe(onto)}.")
+    return given.astype(x.dtype) if out is None else given
 
 
-def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+def _broadcasts(out: Array, *arrays: Array) -> bool:
     try:
-        jnp.broadcast_shapes(a, b)
+        return jnp.broadcast_shapes(out.shape, *(a.shape for a in arrays)) == out.shape
     except ValueError:
         return False
-    return True
 
 
 def _zero(x: Any) -> Array | None:
