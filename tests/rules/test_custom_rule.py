@@ -224,8 +224,16 @@ def expected(plain, composition):
     return jax.jit(lambda: composition(looked(plain, m)))()
 
 
-@pytest.mark.parametrize("composition", COMPOSITIONS, ids=lambda c: c.__name__)
-@pytest.mark.parametrize("kind", RULES)
+def _pairs():
+    for kind in RULES:
+        for composition in COMPOSITIONS:
+            slow = kind == "partials, residuals" and composition is not first_order
+            marks = [pytest.mark.slow] if slow else []
+            name = f"{kind}-{composition.__name__}"
+            yield pytest.param(kind, composition, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("kind", "composition"), list(_pairs()))
 def test_custom_rule_composes_with(kind, composition):
     f, plain = RULES[kind]
     m = plain(*AT).size

@@ -88,7 +88,7 @@ class _Copy:
         cells = tuple(types.CellType() for _ in fn.__closure__ or ())
         twin = types.FunctionType(fn.__code__, fn.__globals__, fn.__name__, None, cells)
         self.copies[id(fn)] = twin  # before its contents, which may hold it
-        twin = functools.update_wrapper(twin, fn)
+        functools.update_wrapper(twin, fn)
         twin.__defaults__ = self(fn.__defaults__)
         twin.__kwdefaults__ = self(fn.__kwdefaults__)
         for cell, old in zip(cells, fn.__closure__ or (), strict=True):
@@ -99,4 +99,4 @@ class _Copy:
         return twin
 
 
-_JITTED = type(jax.jit(lambda: None))
+_JITTED: Any = type(jax.jit(lambda: None))

@@ -67,7 +67,7 @@ class CustomRule:
             rules = rules.lifted(moving)
         return value(fn, rules, values)
 
-    def copied_by(self, copy: Callable) -> Self:
+    def copied_by(self, copy: Any) -> Self:
         """The same with copies of its functions; one that its rules capture is this copy too."""
         twin = object.__new__(type(self))
         copy.copies[id(self)] = twin
