@@ -16,5 +16,10 @@ from dini.implicit import (
     root_jvp as root_jvp,
     root_vjp as root_vjp,
 )
-from dini.rules import custom_rule as custom_rule, linear_map as linear_map
+from dini.rules import (
+    custom_rule as custom_rule,
+    forward_mode as forward_mode,
+    linear_map as linear_map,
+    matrix_function as matrix_function,
+)
 from dini.solvers import Anderson as Anderson, Picard as Picard

@@ -24,6 +24,7 @@ class Rules(eqx.Module):
     jvp: Callable | None
     vjp: Callable | None
     partials: Callable | None
+    tangent: Callable | None  # (out, args, tangents) ↦ the tangent of out, where out is at hand
     positions: Positions
     has_residuals: bool = eqx.field(static=True)
     name: str = eqx.field(static=True)
@@ -31,9 +32,8 @@ class Rules(eqx.Module):
     def lifted(self, values: Sequence[jax.core.Tracer]) -> Self:
         """The rules with these traced values, which they capture, as leaves."""
         lift = lambda rule: None if rule is None else Lifted(rule, values)
-        return dataclasses.replace(
-            self, jvp=lift(self.jvp), vjp=lift(self.vjp), partials=lift(self.partials)
-        )
+        rules = {k: lift(getattr(self, k)) for k in ("jvp", "vjp", "partials", "tangent")}
+        return dataclasses.replace(self, **rules)
 
     def seen(self, out: PyTree, residuals: PyTree) -> PyTree:
         """What a rule gets in the place of out."""
@@ -182,7 +182,12 @@ class _Pushforward:
         self.pullback = _Pullback(static)
 
     def __call__(self, arrays: PyTree[Array], x: tuple) -> PyTree:
-        rules, args, *_ = eqx.combine(arrays, self.static)
+        rules, args, out, _ = eqx.combine(arrays, self.static)
+        if rules.tangent is not None:
+            like = eqx.filter(out, eqx.is_inexact_array)
+            return fit(
+                rules.tangent(out, args, x), like, f"{rules.name}: the tangent of the result"
+            )
         if rules.jvp is not None:
             return _by_jvp(rules, args, x)[1]
         transposed = jax.linear_transpose(lambda ct: self.pullback(arrays, ct), self.out)

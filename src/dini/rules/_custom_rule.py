@@ -43,6 +43,10 @@ class CustomRule:
         self._rules["vjp"] = rule
         return rule
 
+    def _deftangent(self, rule: Callable[[PyTree, tuple, tuple], PyTree]) -> None:
+        """`rule(out, primals, tangents)` gives the tangent of out; beside a VJP rule."""
+        self._rules["tangent"] = rule
+
     def defpartials(self, rule: Callable[..., tuple]) -> Callable:
         """`rule(out, *primals)` gives the elementwise partials, an array an argument."""
         self._rules["partials"] = rule
@@ -57,6 +61,7 @@ class CustomRule:
             self._rules.get("jvp"),
             self._rules.get("vjp"),
             self._rules.get("partials"),
+            self._rules.get("tangent"),
             positions,
             self._has_residuals,
             self._name,
