@@ -1,5 +1,6 @@
 """Derivatives where JAX's own are wrong, wasteful or impossible."""
 
+from dini import numeric as numeric
 from dini.implicit import (
     Implicit as Implicit,
     Neumann as Neumann,
@@ -14,5 +15,11 @@ from dini.implicit import (
     root_jacobian as root_jacobian,
     root_jvp as root_jvp,
     root_vjp as root_vjp,
+)
+from dini.rules import (
+    custom_rule as custom_rule,
+    forward_mode as forward_mode,
+    linear_map as linear_map,
+    matrix_function as matrix_function,
 )
 from dini.solvers import Anderson as Anderson, Picard as Picard

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Bool, Float, PyTree
 
 
@@ -26,7 +27,8 @@ def asarrays(tree: PyTree) -> PyTree:
     """Turns every numeric leaf into a JAX array, a Python float into a weakly typed one."""
 
     def leaf(x: Any) -> Any:
-        if isinstance(x, int) and (dtype := getattr(x, "dtype", None)):  # a traced constant
+        # A constant that JAX traced is a Python number with a dtype.
+        if isinstance(x, int | float) and (dtype := getattr(x, "dtype", None)):
             return jnp.asarray(x, dtype)
         return jnp.asarray(x) if is_numeric(x) and not eqx.is_array(x) else x
 
@@ -50,6 +52,18 @@ class Closed(eqx.Module):
 def stop_gradient(tree: PyTree) -> PyTree:
     """`jax.lax.stop_gradient` on the inexact arrays of a tree, whatever else it holds."""
     return jtu.tree_map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
+
+
+def tangent_of(primal: PyTree, tangent: PyTree | None) -> PyTree:
+    """The tangent where the primal is inexact, the zeros that JAX expects elsewhere; None is 0."""
+    zeros = zero_from_primal(primal, symbolic_zeros=True)
+    if tangent is None:
+        return zeros
+    leaves, treedef = jtu.tree_flatten(zeros)
+    return treedef.unflatten(
+        t if eqx.is_inexact_array(t) else zero
+        for t, zero in zip(treedef.flatten_up_to(tangent), leaves, strict=True)
+    )
 
 
 def describe(tree: PyTree) -> str:

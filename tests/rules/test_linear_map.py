@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dini.rules import linear_map
+from dini import linear_map
 from tests.support.compare import assert_close
 
 _random = np.random.default_rng(11)
@@ -61,9 +61,10 @@ def test_linear_map_jvp_in_some_residuals_only():
     def of_s(f, s):
         return f(R | {"s": s}, X)
 
-    for f in (lambda s: of_s(apply, s),):
-        actual = jax.jvp(f, (R["s"],), (R_DOT["s"],))
-        assert_close(actual, jax.jvp(lambda s: of_s(fun, s), (R["s"],), (R_DOT["s"],)), 1e-14)
+    actual, expected = (
+        jax.jvp(lambda s, f=f: of_s(f, s), (R["s"],), (R_DOT["s"],)) for f in (apply, fun)
+    )
+    assert_close(actual, expected, 1e-14)
 
 
 def test_linear_map_vjp_in_argument_and_residuals():
@@ -205,6 +206,86 @@ def test_linear_map_in_scan_and_its_gradient():
 
     ours = run(lambda a, x: linear_map(lambda a, x: a @ x, lambda a, c: a.T @ c, a, x))
     assert_close(ours, run(lambda a, x: a @ x), 1e-13)
+
+
+def test_linear_map_jvp_three_times():
+    def thrice(f):
+        g = _scalar(f)
+        for seed in (21, 22, 23):
+            dots = (like(R, seed), like(X, seed + 10))
+            g = lambda r, x, g=g, dots=dots: jax.jvp(g, (r, x), dots)[1]
+        return jax.jit(g)(R, X)
+
+    assert_close(thrice(apply), thrice(fun), 1e-12)
+
+
+def test_linear_map_under_checkpoint_cond_and_vmap_of_scan():
+    def run(f):
+        def loss(r, x):
+            step = jax.checkpoint(lambda u, _: (jnp.tanh(f(r, (u, x[1]))["p"][:2]), None))
+            last, _ = jax.lax.scan(step, x[0], length=3)
+            return jax.lax.cond(x[1] > 0, lambda: _scalar(f)(r, (last, x[1])), lambda: 0.0)
+
+        grad = jax.grad(loss, (0, 1))
+        return jax.jit(
+            lambda: {
+                "grad": grad(R, X),
+                "jvp of grad": jax.jvp(grad, (R, X), (R_DOT, X_DOT)),
+                "vmap": jax.vmap(grad, (0, None))(_lanes(R, 12), X),
+            }
+        )()
+
+    assert_close(run(apply), run(fun), 1e-12)
+
+
+def test_linear_map_is_exported():
+    def derivatives(f):
+        return jax.jit(lambda r, x: (jax.jvp(f, (r, x), (R_DOT, X_DOT)), jax.vjp(f, r, x)[1](CT)))
+
+    exported = jax.export.export(derivatives(apply))(R, X)
+    again = jax.export.deserialize(exported.serialize())
+    assert_close(again.call(R, X), derivatives(fun)(R, X), 1e-13)
+
+
+def test_linear_map_of_complex_numbers_with_residuals_in_every_mode():
+    draw = lambda *shape: jnp.asarray(_random.normal(size=shape) + 1j * _random.normal(size=shape))
+    at, dot, ct, many = (draw(3, 2), draw(2)), (draw(3, 2), draw(2)), draw(3), draw(LANES, 3, 2)
+    plain = lambda a, x: a @ x
+
+    def of(f):
+        loss = lambda a, x: jnp.sum(jnp.sin(f(a, x)).real)
+        return jax.jit(
+            lambda: {
+                "jvp": jax.jvp(f, at, dot),
+                "vjp": jax.vjp(f, *at)[1](ct),
+                "hvp": jax.jvp(jax.grad(loss, (0, 1)), at, dot),
+                "vmap": jax.vmap(jax.grad(loss, (0, 1)), (0, None))(many, at[1]),
+            }
+        )()
+
+    actual = of(lambda a, x: linear_map(plain, lambda a, c: a.T @ c, a, x))
+    for name, expected in of(plain).items():
+        assert_close(actual[name], expected, 1e-13)
+
+
+def test_linear_map_with_residuals_that_are_not_differentiated():
+    def pick(r, x):
+        return r["scale"] * x[r["order"]] * jax.random.normal(r["key"], (2,))
+
+    def put(r, ct):
+        weighted = r["scale"] * ct * jax.random.normal(r["key"], (2,))
+        return jnp.zeros(3).at[r["order"]].add(weighted)
+
+    x = jnp.array([1.0, -2.0, 0.5])
+
+    def of(f):
+        def loss(scale, x, key):
+            return jnp.sum(f({"scale": scale, "order": jnp.array([2, 0]), "key": key}, x) ** 3)
+
+        keys = jax.random.split(jax.random.key(0), LANES)
+        return jax.jit(jax.vmap(jax.hessian(loss, (0, 1)), (None, None, 0)))(1.5, x, keys)
+
+    assert_close(of(lambda r, x: linear_map(pick, put, r, x)), of(pick), 1e-13)
 
 
 def test_linear_map_used_one_way_may_lack_the_other():

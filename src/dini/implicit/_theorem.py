@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import optimistix as optx
-from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Bool, Float, PyTree
 
-from dini._tree import RealView, describe
+from dini._tree import RealView, describe, tangent_of
 from dini.linear import Direct, LinearConfig, System, system
 from dini.rules import linearise
 
@@ -64,9 +63,8 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
     primal_fn, residual_fn, inputs, rule = primals
     inputs_dot = tangents[2]
     z, extra = implicit_function(primal_fn, residual_fn, inputs, rule)
-    zeros = zero_from_primal((z, extra), symbolic_zeros=True)
     if not jtu.tree_leaves(inputs_dot):
-        return (z, extra), zeros
+        return (z, extra), tangent_of((z, extra), None)
     moving, still = eqx.partition(inputs, jtu.tree_map(_is_some, inputs_dot, is_leaf=_is_none))
     failed = has_failed(extra)
     name = f"the equation of {rule.config.name}"
@@ -82,7 +80,7 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
     factors = a.factorise() if factors is None else factors
     b = _marked(-pushforward(inputs_dot), inputs_dot, failed)
     z_dot = rule.tangent(a, factors, b, failed)
-    return (z, extra), (_merge(view.unravel(z_dot), zeros[0]), zeros[1])
+    return (z, extra), (tangent_of(z, view.unravel(z_dot)), tangent_of(extra, None))
 
 
 def system_at(residual: Callable[[PyTree], PyTree], z: PyTree, config: LinearConfig) -> System:
@@ -129,15 +127,6 @@ def find(tree: PyTree, kind: Any) -> Any:
     """The first node of a kind in a tree, or None."""
     nodes = jtu.tree_leaves(tree, is_leaf=lambda x: isinstance(x, kind))
     return next((x for x in nodes if isinstance(x, kind)), None)
-
-
-def _merge(tangent: PyTree, zeros: PyTree) -> PyTree:
-    """The tangent where z is inexact, the zeros that JAX expects elsewhere."""
-    leaves, treedef = jtu.tree_flatten(zeros)
-    return treedef.unflatten(
-        t if eqx.is_inexact_array(t) else zero
-        for t, zero in zip(treedef.flatten_up_to(tangent), leaves, strict=True)
-    )
 
 
 def _is_none(x: Any) -> bool:

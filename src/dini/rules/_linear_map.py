@@ -11,6 +11,8 @@ import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, PyTree
 
+from dini._tree import asarrays
+
 
 def linear_map(
     fun: Callable[[PyTree, PyTree], PyTree],
@@ -61,7 +63,9 @@ class _Flat(NamedTuple):
     tree_x: Any
 
     def __call__(self, flat_r: Sequence[Array], flat_x: Sequence[Array]) -> list[Array]:
-        r, x = self.tree_r.unflatten(flat_r), self.tree_x.unflatten(flat_x)
+        # JAX hands constants on as Python numbers with a dtype.
+        r = self.tree_r.unflatten(asarrays(list(flat_r)))
+        x = self.tree_x.unflatten(asarrays(list(flat_x)))
         return jtu.tree_leaves(self.fun(r, x))
 
 

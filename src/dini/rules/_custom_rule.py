@@ -1,0 +1,133 @@
+"""A derivative given once, and available in every mode and order."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Self
+
+import equinox as eqx
+from jaxtyping import PyTree
+
+from dini._tree import asarrays
+from dini.rules._apply_rule import Function, Rules, value
+from dini.rules._captured import captured
+from dini.rules._positions import bind
+
+
+class CustomRule:
+    """A function with a derivative of its own; usable as a method.
+
+    Attributes:
+        fn: the function that was decorated.
+    """
+
+    fn: Callable
+
+    def __init__(self, fn: Callable, has_residuals: bool) -> None:
+        if not callable(fn):
+            raise TypeError(f"dini.custom_rule decorates a function, and was given {fn!r}.")
+        functools.update_wrapper(self, fn, updated=())
+        inner = getattr(fn, "__qualname__", None) or type(fn).__name__
+        self.fn = fn
+        self._has_residuals = has_residuals
+        self._name = f"dini.custom_rule `{inner.replace('<locals>.', '')}`"
+        self._rules: dict[str, Callable] = {}
+        self._bound: tuple = ()
+
+    def defjvp(self, rule: Callable[[tuple, tuple], tuple]) -> Callable:
+        """`rule(primals, tangents)` gives (out, tangent of out); linear in the tangents."""
+        self._rules["jvp"] = rule
+        return rule
+
+    def defvjp(self, rule: Callable[[PyTree, tuple, PyTree], tuple]) -> Callable:
+        """`rule(out, primals, cotangent)` gives one cotangent an argument; linear in the last."""
+        self._rules["vjp"] = rule
+        return rule
+
+    def _deftangent(self, rule: Callable[[PyTree, tuple, tuple], PyTree]) -> None:
+        """`rule(out, primals, tangents)` gives the tangent of out; beside a VJP rule."""
+        self._rules["tangent"] = rule
+
+    def defpartials(self, rule: Callable[..., tuple]) -> Callable:
+        """`rule(out, *primals)` gives the elementwise partials, an array an argument."""
+        self._rules["partials"] = rule
+        return rule
+
+    def __call__(self, *args: Any, **kwargs: Any) -> PyTree:
+        """The function's value, differentiable by its rule."""
+        values, positions = bind(self.fn, (*self._bound, *args), kwargs)
+        values = asarrays(values)
+        fn = Function(self.fn, positions, self._has_residuals, self._name)
+        rules = Rules(
+            self._rules.get("jvp"),
+            self._rules.get("vjp"),
+            self._rules.get("partials"),
+            self._rules.get("tangent"),
+            positions,
+            self._has_residuals,
+            self._name,
+        )
+        if captured((self.fn, values)):
+            fn = eqx.filter_closure_convert(fn, values)
+        if moving := captured((self._rules, values)):
+            rules = rules.lifted(moving)
+        return value(fn, rules, values)
+
+    def copied_by(self, copy: Any) -> Self:
+        """The same with copies of its functions; one that its rules capture is this copy too."""
+        twin = object.__new__(type(self))
+        copy.copies[id(self)] = twin
+        twin.__dict__.update(self.__dict__)
+        twin.fn, twin._rules, twin._bound = (copy(x) for x in (self.fn, self._rules, self._bound))
+        return twin
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Self:
+        if instance is None:
+            return self
+        method = object.__new__(type(self))
+        method.__dict__.update(self.__dict__)
+        method._bound = (instance,)
+        return method
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+
+def custom_rule(fn: Callable | None = None, *, has_residuals: bool = False) -> Any:
+    """Gives a function a derivative of its own, in every mode and order.
+
+    The rule is given once, by one of
+
+        f.defjvp(rule)       rule(primals, tangents) → (out, tangent of out)
+        f.defvjp(rule)       rule(out, primals, cotangent) → a cotangent for each argument
+        f.defpartials(rule)  rule(out, *primals) → elementwise partials, one array an argument
+
+    and jvp, vjp, Hessians, vmap and jit follow: a VJP rule is linear in the cotangent, and its
+    transpose is the JVP. With both a JVP and a VJP rule each serves its mode. A second derivative
+    is the derivative of the rule, in which f may occur again.
+
+    Keyword arguments reach the rules by position, in the order of the signature, and defaults with
+    them. Arrays and floats are differentiated; the tangent, cotangent and partial of every other
+    leaf is None. Arrays that f captures are differentiated as JAX does, beside the rule.
+
+    Args:
+        fn: the function. It is called with concrete values outside transformations, and may be a
+            host function inside `jax.pure_callback`.
+        has_residuals: whether fn returns (out, residuals): the call returns out, and VJP and
+            partials rules get (out, residuals) in its place. A second derivative takes that of the
+            residuals from JAX, and is NaN where JAX has none.
+
+    Returns:
+        The function, with `defjvp`, `defvjp`, `defpartials`, and `fn`, the function itself.
+
+    Raises:
+        TypeError: naming the argument, when a rule returns a wrong number of trees, another
+            structure, shape or kind of number, when a VJP rule is seen not to be linear (it is
+            tried at zero on concrete calls), when it cannot be transposed and forward mode is asked
+            for, or when the function is differentiated without a rule. A cotangent of another
+            precision is cast to its argument's dtype.
+
+    Reference: Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
+    """
+    if fn is None:
+        return functools.partial(custom_rule, has_residuals=has_residuals)
+    return CustomRule(fn, has_residuals)

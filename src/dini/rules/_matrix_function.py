@@ -1,0 +1,81 @@
+"""Functions of a matrix: the derivative by the function itself, of a larger matrix."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from dini.rules._custom_rule import CustomRule, custom_rule
+
+
+# For f analytic, f([[A, E], [0, A]]) = [[f(A), L(A, E)], [0, f(A)]], with L(A, E) the derivative of
+# f at A along E. With f(A) = A^k, L = Σ A^i E A^(k−1−i), whose transpose in E is
+# Σ (A^i)ᵀ U (A^(k−1−i))ᵀ = L(Aᵀ, U): ⟨U, L(A, E)⟩ = ⟨L(Aᵀ, U), E⟩.
+def matrix_function(fn: Callable | None = None, *, frechet: Callable | None = None) -> Any:
+    """Gives a function of square matrices, f: (..., n, n) → (..., n, n), its Fréchet derivative.
+
+    The derivative along E is the upper right block of f([[A, E], [0, A]]), so that f itself gives
+    derivatives of every order, in both modes; its k-th derivative works on matrices of size 2ᵏ n.
+    f takes nothing but the matrix, and may be a host function inside `jax.pure_callback`.
+
+    Args:
+        fn: f, analytic in the matrix (a power series in A, such as the exponential, and no function
+            of the entries).
+        frechet: `frechet(A, E)`, the derivative of f at A along E, of shape (..., n, n), in the
+            place of the block matrix. It is asked at Aᵀ too.
+
+    Returns:
+        The differentiable function.
+
+    Raises:
+        TypeError: for an argument that is not a square matrix of floating-point or complex numbers,
+            or a result of another shape.
+
+    References: Mathias, A chain rule for matrix functions (1996); Higham, Functions of Matrices
+    (2008), chapter 3.
+    """
+    if fn is None:
+        return functools.partial(matrix_function, frechet=frechet)
+    inner = getattr(fn, "__name__", type(fn).__name__)
+
+    @functools.wraps(fn)
+    def checked(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
+        a = jnp.asarray(a)
+        if a.ndim < 2 or a.shape[-1] != a.shape[-2]:  # noqa: PLR2004
+            raise TypeError(
+                f"dini.matrix_function `{inner}` takes square matrices, of shape (..., n, n), and "
+                f"was given {a.dtype}{list(a.shape)}."
+            )
+        out = jnp.asarray(fn(a))
+        if out.shape != a.shape:
+            raise TypeError(
+                f"dini.matrix_function `{inner}` must keep the shape of its matrix, {a.shape}, and "
+                f"returned {out.shape}."
+            )
+        return out
+
+    del checked.__wrapped__  # its signature is that of one matrix
+    f: CustomRule = custom_rule(checked)
+
+    def derivative(a: Array, e: Array) -> Array:
+        if frechet is not None:
+            return frechet(a, e)
+        n = a.shape[-1]
+        whole = jnp.block([[a, e], [jnp.zeros_like(a), a]])
+        return f(whole)[..., :n, n:]
+
+    def tangent(out: Array, primals: tuple, tangents: tuple) -> Array:
+        del out
+        return derivative(primals[0], tangents[0])
+
+    def pullback(out: Array, primals: tuple, cotangent: Array) -> tuple:
+        del out
+        (a,) = primals
+        pulled = derivative(jnp.swapaxes(a, -1, -2), cotangent)
+        return (pulled if jnp.iscomplexobj(a) else pulled.real,)
+
+    f._deftangent(tangent)
+    f.defvjp(pullback)
+    return f

@@ -1,0 +1,294 @@
+"""A rule given once, by tangent, by cotangent or by partials: every mode, order and composition.
+
+The functions are cut off from JAX's own derivative, which is zero, so only the rule can be right.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dini
+from tests.support.compare import assert_close
+
+_random = np.random.default_rng(3)
+M = jnp.asarray(_random.normal(size=(2, 3)))
+X, V, W = (jnp.asarray(_random.normal(size=3)) for _ in range(3))
+XS = jnp.asarray(_random.normal(size=(4, 3)))
+Y, Y_DOT, YS = 0.7, -1.3, jnp.array([0.2, -0.4, 1.1, 0.8])
+
+
+def curve(x, y):
+    """(3,) and () to (2,)."""
+    return jnp.tanh(M @ x) * jnp.exp(y * x[0])
+
+
+def entrywise(x, y):
+    """(3,) and () to (3,)."""
+    return jnp.sin(x) * jnp.exp(y * x)
+
+
+def parts(x, y):
+    return {"t": jnp.tanh(M @ x), "e": jnp.exp(y * x[0])}
+
+
+def cut(out):
+    return jax.tree.map(jax.lax.stop_gradient, out)
+
+
+@dini.custom_rule
+def by_jvp(x, y):
+    return cut(curve(x, y))
+
+
+@by_jvp.defjvp
+def _(primals, tangents):
+    (x, y), (v, w) = primals, tangents
+    out = by_jvp(x, y)
+    slope = (1 - jnp.tanh(M @ x) ** 2) * jnp.exp(y * x[0])
+    return out, slope * (M @ v) + out * (y * v[0] + w * x[0])
+
+
+def pulled(out, x, y, t, e, ct):
+    along = jnp.sum(out * ct)
+    return (M.T @ ((1 - t**2) * e * ct)).at[0].add(y * along), x[0] * along
+
+
+@dini.custom_rule
+def by_vjp(x, y):
+    return cut(curve(x, y))
+
+
+@by_vjp.defvjp
+def _(out, primals, ct):
+    return pulled(out, *primals, **parts(*primals), ct=ct)
+
+
+@dini.custom_rule
+def by_partials(x, y):
+    return cut(entrywise(x, y))
+
+
+@by_partials.defpartials
+def _(out, x, y):
+    return jnp.cos(x) * jnp.exp(y * x) + y * out, x * out
+
+
+@dini.custom_rule(has_residuals=True)
+def by_vjp_with_residuals(x, y):
+    return cut(curve(x, y)), parts(x, y)
+
+
+@by_vjp_with_residuals.defvjp
+def _(seen, primals, ct):
+    out, residuals = seen
+    return pulled(out, *primals, **residuals, ct=ct)
+
+
+@dini.custom_rule(has_residuals=True)
+def by_partials_with_residuals(x, y):
+    return cut(entrywise(x, y)), jnp.exp(y * x)
+
+
+@by_partials_with_residuals.defpartials
+def _(seen, x, y):
+    out, e = seen
+    return jnp.cos(x) * e + y * out, x * out
+
+
+RULES = {
+    "jvp": (by_jvp, curve),
+    "vjp": (by_vjp, curve),
+    "partials": (by_partials, entrywise),
+    "vjp, residuals": (by_vjp_with_residuals, curve),
+    "partials, residuals": (by_partials_with_residuals, entrywise),
+}
+
+
+class Looked(NamedTuple):
+    """A function, and a number made of it, not linearly."""
+
+    f: Any
+    ct: jax.Array
+
+    def phi(self, x, y):
+        return jnp.sum(self.ct * jnp.sin(self.f(x, y)))
+
+    def of_x(self, x):
+        return self.phi(x, Y)
+
+
+BOTH = (0, 1)
+AT = (X, Y)
+DOT = (V, Y_DOT)
+
+
+def along(f, v):
+    return lambda x: jax.jvp(f, (x,), (v,))[1]
+
+
+def first_order(c):
+    value, pushforward = jax.linearize(c.f, *AT)
+    transposed = jax.linear_transpose(pushforward, *AT)
+    return {
+        "value": c.f(*AT),
+        "jvp": jax.jvp(c.f, AT, DOT),
+        "jvp of one argument": jax.jvp(lambda y: c.f(X, y), (Y,), (Y_DOT,)),
+        "vjp": jax.vjp(c.f, *AT)[1](c.ct),
+        "vjp of one argument": jax.vjp(lambda x: c.f(x, Y), X)[1](c.ct),
+        "linearize": (value, pushforward(*DOT)),
+        "linear_transpose": transposed(c.ct),
+        "jacfwd": jax.jacfwd(c.f, BOTH)(*AT),
+        "jacrev": jax.jacrev(c.f, BOTH)(*AT),
+        "jit": (jax.jit(c.f)(*AT), jax.grad(jax.jit(c.phi), BOTH)(*AT)),
+    }
+
+
+def second_order(c):
+    return {
+        "forward over forward": jax.jacfwd(jax.jacfwd(c.f, BOTH), BOTH)(*AT),
+        "forward over reverse": jax.jacfwd(jax.jacrev(c.f, BOTH), BOTH)(*AT),
+        "reverse over forward": jax.jacrev(jax.jacfwd(c.f, BOTH), BOTH)(*AT),
+        "reverse over reverse": jax.jacrev(jax.jacrev(c.f, BOTH), BOTH)(*AT),
+        "hessian vector product": jax.jvp(jax.grad(c.phi, BOTH), AT, DOT),
+    }
+
+
+def third_order(c):
+    return {
+        "grad of hvp": jax.grad(lambda x: W @ along(jax.grad(c.of_x), V)(x))(X),
+        "jvp of hvp": along(along(jax.grad(c.of_x), V), W)(X),
+        "jvp three times": along(along(along(lambda x: c.f(x, Y), V), W), V)(X),
+        "grad three times": jax.grad(lambda y: jax.grad(jax.grad(c.phi, 1), 1)(X, y))(Y),
+    }
+
+
+def mapped(c):
+    back = lambda x, y, ct: jax.vjp(c.f, x, y)[1](ct)
+    cts = jnp.outer(YS, c.ct)
+    return {
+        "x": jax.vmap(c.f, (0, None))(XS, Y),
+        "y": jax.vmap(c.f, (None, 0))(X, YS),
+        "both": jax.vmap(c.f)(XS, YS),
+        "last axis, out last": jax.vmap(c.f, (1, None), 1)(XS.T, Y),
+        "twice": jax.vmap(jax.vmap(c.f, (None, 0)), (0, None))(XS, YS),
+        "jvp, x": jax.vmap(lambda x: jax.jvp(c.f, (x, Y), DOT)[1])(XS),
+        "jvp, tangent": jax.vmap(lambda v: jax.jvp(c.f, AT, (v, 0.0))[1])(XS),
+        "vjp, x and y": jax.vmap(back, (0, 0, None))(XS, YS, c.ct),
+        "vjp, cotangent": jax.vmap(back, (None, None, 0))(*AT, cts),
+        "vjp, y and cotangent": jax.vmap(back, (None, 0, 0))(X, YS, cts),
+        "grad of vmap": jax.grad(lambda xs: jnp.sum(jax.vmap(c.phi)(xs, YS) ** 2))(XS),
+        "hessian": jax.vmap(jax.hessian(c.of_x))(XS),
+    }
+
+
+def controlled(c):
+    def scanned(xs):
+        @jax.checkpoint
+        def step(total, x):
+            return total + c.phi(x, Y) * (1 + 0.1 * total), c.f(x, Y)
+
+        total, ys = jax.lax.scan(step, 0.3, xs)
+        return total + jnp.sum(ys**2)
+
+    branch = lambda x: jax.lax.cond(x[0] > 9, lambda x: 0.0, c.of_x, x)
+    return {
+        "jvp of scan": jax.jvp(scanned, (XS,), (XS[::-1],)),
+        "grad of scan of checkpoint": jax.grad(scanned)(XS),
+        "jvp of grad of checkpoint": jax.jvp(jax.grad(jax.checkpoint(c.of_x)), (X,), (V,)),
+        "grad of cond": jax.grad(branch)(X),
+        "jvp of while_loop": jax.jvp(
+            lambda x: jax.lax.while_loop(
+                lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] + c.of_x(s[1] * x)), (0, 0.4)
+            ),
+            (X,),
+            (V,),
+        )[1][1],
+        "vmap of grad of scan": jax.vmap(lambda s: jax.grad(scanned)(s * XS))(YS[:2]),
+    }
+
+
+COMPOSITIONS = [first_order, second_order, third_order, mapped, controlled]
+
+
+def looked(f, m):
+    return Looked(f, jnp.linspace(0.4, -1.5, m))
+
+
+@functools.cache
+def expected(plain, composition):
+    m = plain(*AT).size
+    return jax.jit(lambda: composition(looked(plain, m)))()
+
+
+def _pairs():
+    for kind in RULES:
+        for composition in COMPOSITIONS:
+            slow = kind == "partials, residuals" and composition is not first_order
+            marks = [pytest.mark.slow] if slow else []
+            name = f"{kind}-{composition.__name__}"
+            yield pytest.param(kind, composition, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("kind", "composition"), list(_pairs()))
+def test_custom_rule_composes_with(kind, composition):
+    f, plain = RULES[kind]
+    m = plain(*AT).size
+    actual = jax.jit(lambda: composition(looked(f, m)))()
+    for name, right in expected(plain, composition).items():
+        try:
+            assert_close(actual[name], right, 1e-12)
+        except AssertionError as error:
+            raise AssertionError(f"{kind}, {name}: {error}") from error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("composition", COMPOSITIONS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("kind", RULES)
+def test_custom_rule_composes_without_jit_with(kind, composition):
+    f, plain = RULES[kind]
+    assert_close(composition(looked(f, plain(*AT).size)), expected(plain, composition), 1e-12)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_custom_rule_second_order_without_jit(kind):
+    f, plain = RULES[kind]
+    c, right = looked(f, plain(*AT).size), expected(plain, second_order)
+    assert_close(jax.jvp(jax.grad(c.phi, BOTH), AT, DOT), right["hessian vector product"], 1e-12)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_custom_rule_exports(kind):
+    f, plain = RULES[kind]
+
+    def derivatives(f):
+        return lambda x, y: (jax.jvp(f, (x, y), DOT)[1], jax.vjp(f, x, y)[1](f(x, y)))
+
+    exported = jax.export.export(jax.jit(derivatives(f)))(X, jnp.asarray(Y))
+    again = jax.export.deserialize(exported.serialize())
+    assert_close(again.call(X, jnp.asarray(Y)), jax.jit(derivatives(plain))(*AT), 1e-13)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_custom_rule_pushforward_and_pullback_are_adjoint(kind):
+    f, _ = RULES[kind]
+    out_dot = jax.jvp(f, AT, DOT)[1]
+    ct = jnp.cos(jnp.arange(out_dot.size))
+    back = jax.vjp(f, *AT)[1](ct)
+    np.testing.assert_allclose(ct @ out_dot, back[0] @ V + back[1] * Y_DOT, rtol=1e-13)
+
+
+def test_custom_rule_is_used_as_it_was_given():
+    """Rules that are doubled show in both modes, at each order once."""
+
+    @dini.custom_rule
+    def doubled(x):
+        return x**3
+
+    doubled.defvjp(lambda out, primals, ct: (2 * 3 * primals[0] ** 2 * ct,))
+    assert jax.grad(doubled)(2.0) == 24
+    assert jax.jvp(doubled, (2.0,), (1.0,))[1] == 24
+    assert jax.grad(jax.grad(doubled))(2.0) == 24

@@ -1,0 +1,146 @@
+"""Matrix functions by the block-matrix trick: of JAX functions, host functions, with a Fréchet."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+
+import dini
+from tests.support.compare import assert_close
+
+_random = np.random.default_rng(7)
+A = jnp.array([[2.0, 0.3, 0.1], [0.2, 1.5, -0.4], [0.3, 0.1, 3.0]])
+E = jnp.asarray(_random.normal(size=(3, 3)))
+U = jnp.asarray(_random.normal(size=(3, 3)))
+DEFECTIVE = jnp.array([[1.2, 1.0, 0.0], [0.0, 1.2, 1.0], [0.0, 0.0, 1.2]])
+
+
+class Host:
+    """SciPy's logm inside a callback, which JAX cannot differentiate; counts its calls."""
+
+    calls = 0
+
+    def __call__(self, a):
+        def logm(a):
+            self.calls += 1
+            return np.asarray(scipy.linalg.logm(np.asarray(a))).astype(a.dtype)
+
+        like = jax.ShapeDtypeStruct(a.shape, a.dtype)
+        return jax.pure_callback(logm, like, a, vmap_method="sequential")
+
+
+def expm(a):
+    return jax.scipy.linalg.expm(a)
+
+
+@functools.partial(dini.matrix_function, frechet=lambda a, e: -jnp.linalg.inv(a) @ e @ inv.fn(a))
+def inv(a):
+    """∂C = −C ∂A C."""
+    return jnp.linalg.inv(a)
+
+
+FUNCTIONS = {
+    "block matrix": (dini.matrix_function(expm), expm),
+    "frechet": (inv, jnp.linalg.inv),
+    "host": (dini.matrix_function(Host()), None),
+}
+
+
+def weighed(f):
+    return lambda a: jnp.sum(U * f(a))
+
+
+def log_along(a, e):
+    """∂logm along e, by a complex step."""
+    return np.imag(scipy.linalg.logm(np.asarray(a) + 1e-20j * np.asarray(e))) / 1e-20
+
+
+@pytest.mark.parametrize("a", [A, DEFECTIVE], ids=["regular", "defective"])
+def test_host_function_agrees_with_a_complex_step(a):
+    f = FUNCTIONS["host"][0]
+    expected = log_along(a, E)
+    tangent, gradient = jax.jit(lambda a: (jax.jvp(f, (a,), (E,))[1], jax.grad(weighed(f))(a)))(a)
+    assert_close(tangent, expected, 1e-11)
+    assert_close(jnp.sum(gradient * E), np.sum(U * expected), 1e-11)
+
+
+def test_host_function_has_a_second_derivative():
+    f = weighed(FUNCTIONS["host"][0])
+    along = lambda a: np.sum(U * log_along(a, E))
+    h = 1e-4
+    expected = (along(A + h * E) - along(A - h * E)) / (2 * h)
+    hvp = jax.jit(jax.grad(lambda a: jax.jvp(f, (a,), (E,))[1]))(A)
+    assert_close(jnp.sum(hvp * E), expected, 1e-6)
+
+
+def test_host_is_called_once_for_a_value_and_once_more_for_a_gradient():
+    host = Host()
+    f = weighed(dini.matrix_function(host))
+    jax.block_until_ready(jax.jit(f)(A))
+    assert host.calls == 1
+    jax.block_until_ready(jax.jit(jax.grad(f))(A))
+    assert host.calls <= 3
+
+
+NESTINGS = {
+    "forward over forward": lambda f: jax.jacfwd(jax.jacfwd(f)),
+    "forward over reverse": lambda f: jax.jacfwd(jax.jacrev(f)),
+    "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f)),
+    "reverse over reverse": lambda f: jax.jacrev(jax.jacrev(f)),
+    "batch": lambda f: lambda a: jax.vmap(jax.hessian(f))(jnp.stack([a, a.T])),
+}
+
+
+@pytest.mark.parametrize("nesting", NESTINGS)
+@pytest.mark.parametrize("name", ["block matrix", "frechet"])
+def test_second_order_agrees_with_jax(name, nesting):
+    f, plain = FUNCTIONS[name]
+    transform = NESTINGS[nesting]
+    actual, expected = jax.jit(lambda a: [transform(weighed(g))(a) for g in (f, plain)])(A)
+    assert_close(actual, expected, 1e-11)
+
+
+@pytest.mark.slow
+def test_third_order_agrees_with_jax():
+    third = lambda f: jax.jacfwd(jax.jacfwd(jax.jacrev(weighed(f))))
+    actual, expected = jax.jit(lambda a: [third(g)(a) for g in FUNCTIONS["block matrix"]])(A)
+    assert_close(actual, expected, 1e-11)
+
+
+def test_complex_matrix_follows_the_convention_of_jax():
+    a, e = A + 0.2j * E, E + 1j * U
+    objective = lambda f: lambda a: jnp.sum(U * f(a)).real
+
+    @jax.jit
+    def both(a):
+        return [(jax.jvp(f, (a,), (e,))[1], jax.grad(objective(f))(a)) for f in (mine, expm)]
+
+    mine = FUNCTIONS["block matrix"][0]
+    assert_close(*both(a), 1e-11)
+
+
+def test_leading_axes_are_a_batch():
+    f = FUNCTIONS["frechet"][0]
+    stack = jnp.stack([A, A.T + 0.1])
+    gradient = jax.grad(lambda a: jnp.sum(f(a) ** 2))
+    assert_close(gradient(stack), jax.vmap(gradient)(stack), 1e-12)
+
+
+def test_frechet_derivative_is_used():
+    f = dini.matrix_function(expm, frechet=lambda a, e: 2 * e)
+    assert_close(jax.jvp(f, (A,), (E,))[1], 2 * E)
+    assert_close(jax.grad(weighed(f))(A), 2 * U)
+
+
+@pytest.mark.parametrize("bad", [jnp.ones(3), jnp.ones((2, 3))])
+def test_matrix_that_is_not_square_is_refused(bad):
+    with pytest.raises(TypeError, match="square"):
+        FUNCTIONS["block matrix"][0](bad)
+
+
+def test_result_of_another_shape_is_refused():
+    with pytest.raises(TypeError, match="keep the shape"):
+        dini.matrix_function(jnp.trace)(A)
