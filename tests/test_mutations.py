@@ -159,7 +159,28 @@ RULE = {
         f"{IMPLICIT}adjoints.py::test_preconditioner_is_used_and_transposed_for_the_adjoint[operator]",
     ),
 }
-MUTATIONS = TRAPS | RULE
+# And for the rules that a user gives.
+OTHERS = {
+    "transpose of a linear map": (
+        "rules/_linear_map.py",
+        'fun=params["transpose"],\n        transpose=params["fun"],',
+        'fun=params["fun"],\n        transpose=params["fun"],',
+        "tests/rules/test_linear_map.py::test_linear_map_uses_the_transpose_that_it_is_given",
+    ),
+    "adjoint of a matrix function": (
+        "rules/_matrix_function.py",
+        "derivative(jnp.swapaxes(a, -1, -2), cotangent)",
+        "derivative(a, cotangent)",
+        "tests/rules/test_matrix_function.py::test_host_function_inverts_the_derivative_of_its_inverse",
+    ),
+    "affine rule": (
+        "rules/_apply_rule.py",
+        "jnp.any(jnp.isfinite(leaf) & (leaf != 0))",
+        "jnp.any(jnp.isnan(leaf) & (leaf != 0))",
+        "tests/rules/test_custom_rule_refusals.py",
+    ),
+}
+MUTATIONS = TRAPS | RULE | OTHERS
 
 
 def run_test(source, test):

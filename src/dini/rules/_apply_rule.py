@@ -170,7 +170,8 @@ class _Pullback:
 
     @staticmethod
     def _rule(rules: Rules, args: tuple, out: PyTree, residuals: PyTree, ct: PyTree) -> tuple:
-        given = rules.vjp(rules.seen(out, residuals), args, ct)  # pyright: ignore[reportOptionalCall]
+        assert rules.vjp is not None
+        given = rules.vjp(rules.seen(out, residuals), args, ct)
         return fit_each(given, args, rules.positions.names, "cotangent", rules.name)
 
 
