@@ -102,6 +102,7 @@ def test_linear_solver_gives_the_exact_derivative(name):
     check_foreign(residual, linear_solver=solver, tags=tags)
 
 
+@pytest.mark.slow
 def test_definite_solver_serves_a_minimum_whose_hessian_it_is_told_nothing_about():
     def objective(z, b):
         return 0.5 * z @ GRAM @ z + 0.025 * jnp.sum(z**4) - b @ z
@@ -154,6 +155,7 @@ def test_preconditioner_that_is_transposed_by_mistake_is_loud():
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.slow
 def test_preconditioner_may_depend_on_what_is_differentiated(form):
     """It is no part of the derivative, of any order."""
     z = newton(asymmetric, RIGHT)

@@ -99,6 +99,7 @@ def test_implicit_midpoint_steps_as_fixed_points():
     assert_both_modes_match(_integrated(step), PENDULUM)
 
 
+@pytest.mark.slow
 def test_implicit_midpoint_steps_as_roots():
     step = dini.implicit_root(
         lambda z, *args: z - midpoint_map(z, *args), solver=optx.Newton(1e-9, 1e-9)
@@ -177,6 +178,7 @@ def test_nonlinear_heat_equation(options):
     assert_both_modes_match(lambda p: solution(jnp.full(_NODES, 0.5), p), HEAT)
 
 
+@pytest.mark.slow
 def test_nonlinear_heat_equation_by_picard_iteration():
     """The conductivity lagged by one iterate: a linear solve a step."""
 

@@ -233,6 +233,7 @@ def test_ridge_with_an_intercept_in_a_tree():
         assert_close(jax.jit(jacobian(solver, (1, 2, 3)))(init, X, Y, reg), expected, RTOL)
 
 
+@pytest.mark.slow
 def test_ridge_under_jit_vmap_and_inside_another_objective():
     solver = dini.custom_root(optimality)(host_solver)
 

@@ -220,6 +220,7 @@ def test_saddle_maximum_and_flat_minimum_are_refused():
 
 
 @pytest.mark.parametrize(("n", "solver"), [(4, lx.CG(1e-8, 1e-8)), (150, "auto")])
+@pytest.mark.slow
 def test_saddle_whose_hessian_is_not_formed_is_refused(n, solver):
     def objective(z, a):
         return jnp.sum((z - a) ** 2) - 1.5 * (z[1] - a) ** 2
