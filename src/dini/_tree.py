@@ -66,6 +66,12 @@ def tangent_of(primal: PyTree, tangent: PyTree | None) -> PyTree:
     )
 
 
+def split_moving(primals: PyTree, tangents: PyTree) -> tuple[PyTree, PyTree]:
+    """The leaves that have a tangent, and those that have None: parts for `eqx.combine`."""
+    is_none = lambda t: t is None
+    return eqx.partition(primals, jtu.tree_map(lambda t: t is not None, tangents, is_leaf=is_none))
+
+
 def describe(tree: PyTree) -> str:
     """`float64[3]` or `{a: float64[3], b: int32[]}`: a tree in shapes and dtypes, for errors."""
 
@@ -100,7 +106,7 @@ class RealView(eqx.Module):
 
     def __init__(self, tree: PyTree) -> None:
         leaves, self.treedef = jtu.tree_flatten(tree)
-        inexact = [_is_inexact(x) for x in leaves]
+        inexact = [is_inexact(x) for x in leaves]
         self.constants = tuple(None if i else x for i, x in zip(inexact, leaves, strict=True))
         self.structs = tuple(
             jax.ShapeDtypeStruct(x.shape, x.dtype)
@@ -174,7 +180,8 @@ class RealView(eqx.Module):
         return jax.lax.complex(real, take().astype(part))
 
 
-def _is_inexact(x: Any) -> bool:
+def is_inexact(x: Any) -> bool:
+    """Whether x is an array, or stands for one, of floating-point or complex numbers."""
     return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
 
 

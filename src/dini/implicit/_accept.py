@@ -64,7 +64,7 @@ def accept_fixed_point(
     but by less and less on the way to the point so extrapolated, there may be none: z + exp(−z).
     """
     root_eps = tolerance.eps**0.5
-    sample = root_eps * probe(jax.ShapeDtypeStruct(z.shape, z.dtype)) * (1 + jnp.abs(z))
+    sample = root_eps * probe(z) * (1 + jnp.abs(z))
 
     def look(carry: tuple[_Vector, _Vector], first: Array) -> tuple:
         point, along = carry

@@ -11,6 +11,7 @@ import optimistix as optx
 from jaxtyping import Array, Float, PyTree
 
 from dini._tree import RealView, describe, max_abs
+from dini.linear import probe
 from dini.rules import Derivative
 from dini.solvers import Anderson
 
@@ -117,8 +118,7 @@ def scale_of(derivative: Derivative, v: _Vector) -> Float[Array, ""]:
     one on z, and takes the same steps for F and for 1e12 F. Of an objective F is ∇f; residuals,
     whose squares make an objective, are divided by its square root.
     """
-    direction = jnp.cos(1 + jnp.arange(v.size, dtype=v.dtype)) * (1 + jnp.abs(v))
-    scale = max_abs(derivative.pushforward(direction))
+    scale = max_abs(derivative.pushforward(probe(v) * (1 + jnp.abs(v))))
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 
 

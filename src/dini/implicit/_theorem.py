@@ -10,7 +10,7 @@ import jax.tree_util as jtu
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree
 
-from dini._tree import RealView, describe, tangent_of
+from dini._tree import RealView, describe, split_moving, tangent_of
 from dini.linear import Direct, LinearConfig, System, system
 from dini.rules import linearise
 
@@ -65,7 +65,7 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple:
     z, extra = implicit_function(primal_fn, residual_fn, inputs, rule)
     if not jtu.tree_leaves(inputs_dot):
         return (z, extra), tangent_of((z, extra), None)
-    moving, still = eqx.partition(inputs, jtu.tree_map(_is_some, inputs_dot, is_leaf=_is_none))
+    moving, still = split_moving(inputs, inputs_dot)
     failed = has_failed(extra)
     name = f"the equation of {rule.config.name}"
 
@@ -127,11 +127,3 @@ def find(tree: PyTree, kind: Any) -> Any:
     """The first node of a kind in a tree, or None."""
     nodes = jtu.tree_leaves(tree, is_leaf=lambda x: isinstance(x, kind))
     return next((x for x in nodes if isinstance(x, kind)), None)
-
-
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
-def _is_some(x: Any) -> bool:
-    return x is not None

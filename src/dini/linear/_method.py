@@ -23,6 +23,10 @@ _Action = Callable[[_Vector], _Vector]
 class Method(Protocol):
     """How A x = b is solved, for an A whose action is given with each call."""
 
+    def action(self, otherwise: _Action) -> _Action:
+        """The product with A: `otherwise`, or with A itself where it was formed."""
+        ...
+
     def solve(
         self, solver: lx.AbstractLinearSolver, action: _Action, b: _Vector
     ) -> tuple[_Vector, Float[Array, ""]]:
@@ -51,12 +55,10 @@ class Direct(eqx.Module):
         state, _ = solver.transpose(self.state, {})
         return Direct(state, None if self.matrix is None else self.matrix.T)
 
-    def action(self, otherwise: _Action, transpose: bool) -> _Action:
+    def action(self, otherwise: _Action) -> _Action:
         """The product with the matrix that was factorised, where it was formed."""
-        if self.matrix is None:
-            return otherwise
-        matrix = self.matrix.T if transpose else self.matrix
-        return lambda v: matrix @ v
+        matrix = self.matrix
+        return otherwise if matrix is None else lambda v: matrix @ v
 
     def solve(
         self, solver: lx.AbstractLinearSolver, action: _Action, b: _Vector
@@ -92,6 +94,10 @@ class Iterative(eqx.Module):
 
     tags: frozenset[object] = eqx.field(static=True)
     preconditioner: lx.AbstractLinearOperator | None
+
+    def action(self, otherwise: _Action) -> _Action:
+        """The action given."""
+        return otherwise
 
     def solve(
         self, solver: lx.AbstractLinearSolver, action: _Action, b: _Vector
@@ -133,9 +139,9 @@ def factorise(
     return stop_gradient(Direct(state, matrix))
 
 
-def probe(struct: jax.ShapeDtypeStruct, which: int = 0) -> Float[Array, " n"]:
+def probe(like: jax.ShapeDtypeStruct | Array, which: int = 0) -> Float[Array, " n"]:
     """A fixed vector with entries of order 1 and no pattern, to ask a matrix with."""
-    return jnp.cos(1 + (1 + which) * jnp.arange(struct.shape[0], dtype=struct.dtype))
+    return jnp.cos(1 + (1 + which) * jnp.arange(like.shape[0], dtype=like.dtype))
 
 
 def magnitude(

@@ -124,13 +124,11 @@ class System(eqx.Module):
         finite = jnp.isfinite(size)
         idle = failed | ~finite | (size == 0)
         unit = jnp.where(idle, 1, b / jnp.where(idle, 1, size))
-        method: Method = self._iterative(transpose)
-        if factors is not None:
-            method = factors.transpose(self.solver) if transpose else factors
-            matvec = factors.action(matvec, transpose)
+        method = self._method(factors, transpose)
+        product = method.action(matvec)
 
         def action(v: Float[Array, " n"]) -> Float[Array, " n"]:
-            return jnp.where(idle, v, matvec(v))
+            return jnp.where(idle, v, product(v))
 
         x, correction = method.solve(self.solver, action, unit)
         allowed = method.allowed(action, unit, x, self.accepted, self.eps)
@@ -138,7 +136,9 @@ class System(eqx.Module):
         solved = idle | solved & (correction <= self.accepted * max_abs(x))
         return jnp.where(idle, 0, x * size), finite, solved
 
-    def _iterative(self, transpose: bool) -> Iterative:
+    def _method(self, factors: Direct | None, transpose: bool) -> Method:
+        if factors is not None:
+            return factors.transpose(self.solver) if transpose else factors
         tags, p = self.config.tags, self.config.preconditioner
         if p is not None:
             p = p @ lx.DiagonalLinearOperator(1 / self.weight)
@@ -148,7 +148,7 @@ class System(eqx.Module):
         return Iterative(lx.transpose_tags(tags) if transpose else tags, p)
 
     def inverse(
-        self, factors: PyTree[Array] | None, b: Float[Array, " n"], failed: Bool[Array, ""]
+        self, factors: Direct | None, b: Float[Array, " n"], failed: Bool[Array, ""]
     ) -> Float[Array, " n"]:
         """Gives A⁻¹ b as a linear function of b that JAX can differentiate and transpose, checked.
 

@@ -3,14 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from dini.numeric._differences import check_options
-from dini.numeric._function import Function, is_inexact
-from dini.numeric._steps import leaf_size
+from dini.numeric._function import Function, is_inexact, like
+from dini.numeric._steps import check_step, leaf_size
 
 _NAME = "complex_step_jvp"
 _PAIRS = {"float32": np.complex64, "float64": np.complex128}
@@ -50,7 +47,7 @@ def complex_step_jvp(
             real point, or not complex at the complex one; and as `finite_difference_jvp`.
         ValueError: as `finite_difference_jvp`.
     """
-    check_options("central", step)
+    check_step(step)
     function = Function(f, primals, _NAME)
     for i, x in function.x.items():
         if np.iscomplexobj(x):
@@ -83,15 +80,10 @@ def _step(function: Function, direction: dict[int, np.ndarray]) -> float:
 
 
 def _complex_like(leaf: Any, z: np.ndarray, path: str) -> Any:
-    if not hasattr(leaf, "dtype"):
-        return complex(z.item())
-    dtype = _PAIRS.get(str(leaf.dtype))
+    dtype = _PAIRS.get(str(getattr(leaf, "dtype", "float64")))
     if dtype is None:
         raise TypeError(f"{_NAME}: {path} is {leaf.dtype}, which has no complex counterpart")
-    if isinstance(leaf, jax.Array):
-        weak = leaf.weak_type and leaf.ndim == 0
-        return jnp.asarray(z.item()) if weak else jnp.asarray(z.astype(dtype))
-    return z.astype(dtype)[()] if isinstance(leaf, np.generic) else z.astype(dtype)
+    return like(leaf, z, dtype)
 
 
 def _imaginary(leaf: Any) -> np.ndarray:

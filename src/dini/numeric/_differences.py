@@ -1,6 +1,5 @@
 """Difference quotients of fixed step, and their front door, which Ridders' method shares."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from jaxtyping import PyTree
 
 from dini.numeric._function import Direction, Function, Sample, slope, travelled
 from dini.numeric._ridders import ridders
-from dini.numeric._steps import ORDERS, Group, groups
+from dini.numeric._steps import ORDERS, Group, check_step, groups
 
 Method = Literal["central", "forward", "five_point", "ridders"]
 
@@ -68,7 +67,7 @@ def finite_difference_jvp(
     """
     function = Function(f, primals, "finite_difference_jvp")
     direction = function.direction(tangents)
-    check_options(method, step)
+    _check_options(method, step)
     return function.out, function.tangent_out(_derivative(function, direction, method, step))
 
 
@@ -104,7 +103,7 @@ def finite_difference_jacobian(
             `holomorphic` is not set; and as `finite_difference_jvp`.
         ValueError: as `finite_difference_jvp`.
     """
-    check_options(method, step)
+    _check_options(method, step)
     function = Function(f, args, "finite_difference_jacobian")
     numbers = function.treedef.unflatten(range(len(function.leaves)))
     several = not isinstance(argnums, int)
@@ -155,12 +154,11 @@ def _columns(function: Function, i: int, method: str, step: float | None) -> lis
     return columns
 
 
-def check_options(method: str, step: float | None) -> None:
+def _check_options(method: str, step: float | None) -> None:
     """Refuses a method that is none, and a step that is no positive number."""
     if method not in (*ORDERS, "ridders"):
         raise ValueError(f"method must be one of {[*ORDERS, 'ridders']}, got {method!r}")
-    if step is not None and not (math.isfinite(step) and step > 0):
-        raise ValueError(f"step must be a positive number, got {step!r}")
+    check_step(step)
 
 
 def _derivative(

@@ -10,6 +10,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import PyTree
 
+from dini import _tree
+
 # The tangent of each leaf that moves, by the leaf's number: float64 or complex128 arrays.
 Direction = dict[int, np.ndarray]
 
@@ -184,21 +186,18 @@ def slope(direction: Direction, a: Sample, b: Sample) -> np.ndarray:
 
 def is_inexact(leaf: Any) -> bool:
     """Whether a leaf is a float, real or complex: a Python number, a scalar or an array."""
-    if hasattr(leaf, "dtype"):
-        return jnp.issubdtype(leaf.dtype, jnp.inexact)
-    return isinstance(leaf, float | complex)
+    return _tree.is_inexact(leaf) or isinstance(leaf, float | complex)
 
 
-def like(leaf: Any, x: np.ndarray) -> Any:
-    """Numbers in the kind, the precision and the weak type of a leaf."""
+def like(leaf: Any, x: np.ndarray, dtype: Any = None) -> Any:
+    """Numbers in the kind and the weak type of a leaf, and in its precision or another dtype."""
+    dtype = _dtype(leaf) if dtype is None else dtype
     if isinstance(leaf, jax.Array):
         weak = leaf.weak_type and leaf.ndim == 0
-        return jnp.asarray(x.item()) if weak else jnp.asarray(x.astype(leaf.dtype))
+        return jnp.asarray(x.item()) if weak else jnp.asarray(x.astype(dtype))
     if isinstance(leaf, np.generic):
-        return x.astype(leaf.dtype)[()]
-    if isinstance(leaf, np.ndarray):
-        return x.astype(leaf.dtype)
-    return type(leaf)(x.item())
+        return x.astype(dtype)[()]
+    return x.astype(dtype) if isinstance(leaf, np.ndarray) else x.astype(dtype).item()
 
 
 def _dtype(leaf: Any) -> np.dtype:

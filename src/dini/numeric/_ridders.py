@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from dini.numeric._extrapolation import Estimate, Levels, extrapolate
 from dini.numeric._function import Direction, Function, Sample, travelled
-from dini.numeric._steps import Group, groups
+from dini.numeric._steps import Group, check_step, groups
 
 # The largest step, in units of the leaf's size.
 _LARGEST = 0.25
@@ -67,8 +67,7 @@ def ridders_jvp(
         TypeError: as `finite_difference_jvp`.
         ValueError: as `finite_difference_jvp`.
     """
-    if step is not None and not (math.isfinite(step) and step > 0):
-        raise ValueError(f"step must be a positive number, got {step!r}")
+    check_step(step)
     function = Function(f, primals, "ridders_jvp")
     value, error = ridders(function, function.direction(tangents), step)
     error = np.where(np.isfinite(function.here.values), error, np.inf)

@@ -19,6 +19,12 @@ _SHARED = 4.0
 _BAND = 2.0**-20
 
 
+def check_step(step: float | None) -> None:
+    """Refuses a step that is no positive number; None leaves it to the method."""
+    if step is not None and not (math.isfinite(step) and step > 0):
+        raise ValueError(f"step must be a positive number, got {step!r}")
+
+
 class Group(NamedTuple):
     """Leaves, or parts of them, that move together.
 

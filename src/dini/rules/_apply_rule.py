@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, PyTree
 
-from dini._tree import asarrays, tangent_of
+from dini._tree import asarrays, split_moving, tangent_of
 from dini.rules._captured import Lifted
 from dini.rules._fit import fit, fit_each
 from dini.rules._linear_map import linear_map
@@ -230,8 +230,7 @@ def _plus_captured(out_dot: PyTree | None, fn: Callable, args: tuple, fn_dot: Py
     """Adds what moves with the arrays that the function captures, which no rule knows of."""
     if not jtu.tree_leaves(fn_dot):
         return out_dot
-    moving = jtu.tree_map(lambda t: t is not None, fn_dot, is_leaf=lambda t: t is None)
-    captured, still = eqx.partition(fn, moving)
+    captured, still = split_moving(fn, fn_dot)
     out_of = lambda captured: eqx.filter(
         eqx.combine(captured, still)(args)[0], eqx.is_inexact_array
     )
@@ -245,8 +244,7 @@ def _residuals_tangent(fn: Callable, args: tuple, tangents: tuple, residuals: Py
     if not jtu.tree_leaves(eqx.filter(residuals, eqx.is_inexact_array)):
         return tangent_of(residuals, None)
     dots = (fn_dot, args_dot)
-    moving = jtu.tree_map(lambda t: t is not None, dots, is_leaf=lambda t: t is None)
-    primals, still = eqx.partition((fn, args), moving)
+    primals, still = split_moving((fn, args), dots)
 
     def of_moving(primals: tuple) -> PyTree:
         fn, args = eqx.combine(primals, still)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, PyTree
 
-from dini._tree import describe
+from dini._tree import describe, is_inexact
 
 
 def fit_each(
@@ -74,7 +74,7 @@ def fit(given: PyTree, like: PyTree, what: str, out: Array | None = None) -> PyT
 
 
 def _fit_leaf(given: Any, x: Any, what: str, out: Array | None) -> Array | None:
-    if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.inexact):
+    if not is_inexact(x):
         if given is None or getattr(given, "dtype", None) == jax.dtypes.float0:
             return None
         raise TypeError(f"{what} must be None: {describe(x)} is not differentiated.")
@@ -101,5 +101,4 @@ def _broadcasts(out: Array, *arrays: Array) -> bool:
 
 
 def _zero(x: Any) -> Array | None:
-    inexact = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
-    return jnp.zeros(x.shape, x.dtype) if inexact else None
+    return jnp.zeros(x.shape, x.dtype) if is_inexact(x) else None
