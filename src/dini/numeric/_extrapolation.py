@@ -6,6 +6,7 @@ decides, so here every candidate must also explain the differences of all smalle
 rounding that is seen in them.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +118,8 @@ def _extrapolate(levels: Levels) -> Estimate:
     noise = _from_finer(np.where(np.isnan(scatter), np.inf, scatter))
     kink, jump = _one_sided(levels, noise[-1])
 
+    # Δ: the distance to what smaller steps say, beyond what their own errors explain.
+    beyond = _beyond(table[2], np.abs(table[2] - table[1]) + _MARGIN * noise / t)
     last = t.size - 1
     value, error = table[0][last].copy(), np.full(levels.here.size, np.inf)
     # The last two levels only judge.
@@ -126,11 +129,7 @@ def _extrapolate(levels: Levels) -> Estimate:
             gap = np.maximum(
                 np.abs(candidate - table[j - 1][k]), np.abs(candidate - table[j][k - 1])
             )
-            # Δ: the distance to what smaller steps say, beyond what their own errors explain.
-            finer, lower = table[2][k + 1 :], table[1][k + 1 :]
-            allowed = np.abs(finer - lower) + _MARGIN * noise[k + 1 :] / t[k + 1 :]
-            beyond = np.max(np.abs(candidate - finer) - allowed, axis=0)
-            bar = gap + 2 * noise[k] / t[k] + np.maximum(beyond, 0) + kink[k]
+            bar = gap + 2 * noise[k] / t[k] + np.maximum(beyond(k, candidate), 0) + kink[k]
             bar = np.where(np.isfinite(bar) & (noise[k] <= _SUSPECT * noise[last]), bar, np.inf)
             better = bar < error
             value, error = np.where(better, candidate, value), np.where(better, bar, error)
@@ -148,6 +147,16 @@ def _extrapolate(levels: Levels) -> Estimate:
     error = np.where(drowned | jump | useless | ~np.isfinite(value), np.inf, error)
     value = np.where(np.isfinite(error), value, np.nan)
     return Estimate(value, error, noisy | ~(error <= root * np.abs(value)))
+
+
+# Of real numbers, max |c − f| − a is the larger of c − min (f + a) and max (f − a) − c.
+def _beyond(finer: np.ndarray, allowed: np.ndarray) -> Callable[[int, np.ndarray], np.ndarray]:
+    """(k, c) ↦ the largest |c − f| − a over the levels after k, shape (size,)."""
+    if np.iscomplexobj(finer):
+        return lambda k, c: np.max(np.abs(c - finer[k + 1 :]) - allowed[k + 1 :], axis=0)
+    high = np.minimum.accumulate((finer + allowed)[::-1], axis=0)[::-1]
+    low = np.maximum.accumulate((finer - allowed)[::-1], axis=0)[::-1]
+    return lambda k, c: np.maximum(c - high[k + 1], low[k + 1] - c)
 
 
 def _tableau(central: np.ndarray) -> list[np.ndarray]:

@@ -99,10 +99,11 @@ def _estimate(function: Function, group: Group, step: float | None) -> Estimate:
     if not np.any(doubtful & np.isfinite(function.here.values)):
         return first
     lower = min(bottom, _exponent(_ULPS * group.eps * group.unit))
-    second = extrapolate(_levels(function, group, range(upper, lower - 1, -1), samples))
-    value = np.where(doubtful, second.value, first.value)
-    error = np.where(doubtful, second.error, first.error)
-    return Estimate(value, error, doubtful & second.doubtful)
+    levels = _levels(function, group, range(upper, lower - 1, -1), samples)
+    second = extrapolate(levels.part(levels.t.size, doubtful))
+    value, error, left = first.value.astype(second.value.dtype), first.error, np.array(doubtful)
+    value[doubtful], error[doubtful], left[doubtful] = second
+    return Estimate(value, error, left)
 
 
 def _exponent(t: float) -> int:

@@ -1,0 +1,182 @@
+"""One call that puts a derivative through every check."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import PyTree
+
+from dini.testing._adjoint import adjoints
+from dini.testing._call import Call
+from dini.testing._compare import difference
+from dini.testing._linear import linear
+from dini.testing._map import Arrays, Map, direction, weights, wide
+from dini.testing._options import Options
+from dini.testing._report import Finding, Report, RuleError, Verdict, raised
+from dini.testing._tangent import tangents
+from dini.testing._transforms import alone, transformed
+from dini.testing._types import discrete, types
+
+_MODES = {"fwd": "forward", "rev": "reverse"}
+_TRANSFORMS = ("jit", "vmap", "scan", "checkpoint")
+
+
+def check_rule(
+    f: Callable,
+    *args: PyTree,
+    kwargs: Mapping[str, PyTree] | None = None,
+    order: int = 2,
+    modes: Sequence[str] = ("fwd", "rev"),
+    transforms: Sequence[str] = ("jit", "vmap", "scan"),
+    seed: int | Iterable[int] = 0,
+    rtol: float = 0.0,
+    analytic: bool = False,
+    host_calls: Callable[[], int] | None = None,
+    throw: bool = True,
+) -> Report:
+    """Checks the derivatives of f at a point, whatever rule they come from."""
+    _check_options(order, modes, transforms)
+    call = Call(f, args, kwargs or {})
+    map_ = call.map(compiled="jit" in transforms)
+    for leaves, what in ((map_.xs, "takes"), (map_.like, "returns")):
+        if not any(x.size for x in leaves):
+            raise TypeError(f"check_rule: `{call.name}` {what} no floating-point numbers.")
+    findings: list[Finding] = []
+    for one in (seed,) if isinstance(seed, int) else seed:
+        options = Options(one, tuple(modes), rtol, analytic)
+        findings += _at_seed(call, map_, order, transforms, options)
+        if any(f.verdict is Verdict.FAIL for f in findings):
+            break
+    findings += _modes_once(call, map_, host_calls, Options(0, tuple(modes), rtol, analytic))
+    report = Report(call.name, tuple(findings))
+    if throw and report.verdict is Verdict.FAIL:
+        raise RuleError(report) from next((f.cause for f in findings if f.cause), None)
+    return report
+
+
+def _at_seed(
+    call: Call, map_: Map, order: int, transforms: Sequence[str], options: Options
+) -> list[Finding]:
+    """All that random directions have a part in. What rests on a failure is left out."""
+    findings = list(_value(call, map_, options))
+    if any(f.verdict is not Verdict.PASS for f in findings):
+        return findings
+    found, sound = _derivatives(map_, order, options)
+    options = dataclasses.replace(options, modes=sound)
+    findings += found
+    if sound:
+        findings += alone(map_, options)
+    findings += transformed(map_, tuple(transforms), options)
+    return findings
+
+
+def _value(call: Call, map_: Map, options: Options) -> Iterator[Finding]:
+    """F compiled, beside f called as it is."""
+    plain = call.map(compiled=False)
+    value = plain.value(plain.xs)
+    label = Finding("value", "compiled", seed=options.seed)
+    if all(np.all(np.isfinite(wide(y))) for y in value):
+        yield from _beside(map_, map_.value(map_.xs), value, label, options)
+    else:
+        reason = "the value is not finite at the point"
+        yield dataclasses.replace(label, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def _beside(
+    map_: Map, got: Arrays, expected: Arrays, label: Finding, options: Options
+) -> Iterator[Finding]:
+    for k, (name, x, y) in enumerate(zip(map_.outputs, got, expected, strict=True)):
+        again = lambda m, k=k: [wide(m.value(m.xs)[k])]
+        found = difference(map_, x, y, again, options)
+        yield label if found is None else found.finding(label, name)
+
+
+def _derivatives(
+    map_: Map, order: int, options: Options, inner: str = ""
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """The derivative in each mode, then the derivatives of that; and the modes that did not fail.
+
+    A mode that has failed judges no other, and is not differentiated again.
+    """
+    findings: list[Finding] = []
+    sound: tuple[str, ...] = ()
+    for mode in options.modes:
+        some = dataclasses.replace(options, modes=(*sound, mode))
+        found = list(_mode(map_, mode, inner, some))
+        findings += found
+        if not any(f.verdict is Verdict.FAIL for f in found):
+            sound = some.modes
+    if order > 1:
+        random = options.random(10)
+        vs, ws = direction(map_.xs, random), weights(random, map_.like)
+        options = dataclasses.replace(options, modes=sound)
+        for mode in sound:
+            of_mode = map_.forward(vs) if mode == "fwd" else map_.reverse(ws)
+            found, _ = _derivatives(of_mode, order - 1, options, f" over {_MODES[mode]}{inner}")
+            findings += found
+    return findings, sound
+
+
+def _mode(map_: Map, mode: str, inner: str, options: Options) -> Iterator[Finding]:
+    """One mode at one order: that it runs, what it returns, that it is linear, and its numbers."""
+    depth = inner.count("over")
+    check = ("jvp" if mode == "fwd" else "vjp", "second order", "third order")[min(depth, 2)]
+    label = Finding(check, f"{_MODES[mode]}{inner}", seed=options.seed)
+    random = options.random(11)
+    program, along = (
+        (map_.programs.jvp, direction(map_.xs, random))
+        if mode == "fwd"
+        else (map_.programs.vjp, weights(random, map_.like))
+    )
+    try:
+        value, _ = program(map_.constants, map_.xs, along)
+    except Exception as error:
+        yield raised(label, error)
+        return
+    if depth == 0:
+        named = lambda check: dataclasses.replace(label, check=check)
+        for part in (
+            [types(map_, mode, named("types"))],
+            list(_beside(map_, value, map_.value(map_.xs), named("value"), options)),
+            list(linear(map_, mode, named("linear"), options)),
+        ):
+            yield from part
+            if any(f.verdict is Verdict.FAIL for f in part):
+                return
+    yield from (tangents if mode == "fwd" else adjoints)(map_, label, options)
+
+
+def _modes_once(
+    call: Call, map_: Map, host_calls: Callable[[], int] | None, options: Options
+) -> Iterator[Finding]:
+    """What no random direction has a part in."""
+    yield from discrete(call.of_arrays, [*call.moving, *call.discrete], options)
+    if host_calls is None:
+        return
+    random = options.random(12)
+    vs, ws = direction(map_.xs, random), weights(random, map_.like)
+    programs = {"fwd": lambda: map_.jvp(vs), "rev": lambda: map_.vjp(ws)}
+
+    def count(run: Callable[[], object]) -> int:
+        run()
+        before = host_calls()
+        run()
+        return host_calls() - before
+
+    most = count(lambda: [wide(y) for y in map_.value(map_.xs)])
+    for mode in options.modes:
+        label = Finding("host calls", _MODES[mode])
+        calls = count(programs[mode])
+        reason = f"the derivative calls the host {calls} times, the value {most} times"
+        fails = dataclasses.replace(label, verdict=Verdict.FAIL, reason=reason)
+        yield fails if calls > most else label
+
+
+def _check_options(order: int, modes: Sequence[str], transforms: Sequence[str]) -> None:
+    if not (isinstance(order, int) and order >= 1):
+        raise ValueError(f"check_rule: order must be a positive integer, got {order!r}.")
+    for name, given, known in (("modes", modes, _MODES), ("transforms", transforms, _TRANSFORMS)):
+        if isinstance(given, str) or not set(given) <= set(known):
+            raise ValueError(f"check_rule: {name} must be a tuple out of {tuple(known)}: {given!r}")
+    if not modes:
+        raise ValueError("check_rule: modes must name at least one mode.")
