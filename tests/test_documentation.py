@@ -30,5 +30,6 @@ def test_every_export_has_a_page() -> None:
     exports += ["forward_mode", "linear_map", "matrix_function"]
     assert "custom_rule" in exports
     exports += [f"numeric.{name}" for name in vars(dini.numeric) if not name.startswith("_")]
+    exports += [f"testing.{name}" for name in vars(dini.testing) if not name.startswith("_")]
     assert len(exports) > 10
     assert [name for name in exports if f"::: dini.{name}" not in docs] == []

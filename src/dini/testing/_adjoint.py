@@ -1,7 +1,8 @@
 """Reverse mode against forward mode, or against differences where that is the only mode."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,14 +10,11 @@ import numpy as np
 from jaxtyping import Array
 
 from dini.testing._compare import compare, noise
-from dini.testing._explain import explain
+from dini.testing._explain import SOME, Suspect, Triple, explain
 from dini.testing._map import Arrays, Block, Map, Numbers, blocks, draw, is_complex, narrow, weights
 from dini.testing._options import Options
 from dini.testing._oracle import BARS, Expected, Oracle, differences, forward, unknown
 from dini.testing._report import Finding, Verdict, doubted
-
-# A Jacobian of at most so many rows is taken row by row, to see which of them is wrong.
-_ROWS = 32
 
 
 class _Side(NamedTuple):
@@ -35,19 +33,21 @@ def adjoints(map_: Map, label: Finding, options: Options) -> Iterator[Finding]:
 
     J v is that of forward mode, where that is one of the modes, else that of differences.
     """
-    has_forward = "fwd" in options.modes
-    oracle = forward(map_) if has_forward else differences(map_, options.analytic)
+    oracle_of = functools.partial(
+        forward if "fwd" in options.modes else differences, map_, options.analytic
+    )
     random = options.random(3)
     for block in blocks(map_.xs):
         values = draw(random, block.indices.shape, is_complex(map_.xs[block.leaf]))
-        expected = oracle(block, values)
+        expected = oracle_of()(block, values)
         for output, like in enumerate(map_.like):
             known = np.isfinite(expected.error[output])
             if np.all(known):
                 ws = list(weights(random, map_.like))
                 ws = [w if k == output else jnp.zeros_like(w) for k, w in enumerate(ws)]
                 side = _Side(output, tuple(ws))
-                yield _adjoint(map_, block, values, side, oracle, label, options)
+                one = Expected([expected.value[output]], [expected.error[output]])
+                yield _adjoint(map_, block, values, side, one, oracle_of, label, options)
             elif like.size:
                 yield unknown(map_, block, [~known], label)
 
@@ -57,13 +57,14 @@ def _adjoint(
     block: Block,
     values: np.ndarray,
     side: _Side,
-    oracle: Oracle,
+    expected: Expected,
+    oracle_of: Callable[..., Oracle],
     label: Finding,
     options: Options,
 ) -> Finding:
     vs = block.tangents(map_.xs, values)
     v = vs[block.leaf]
-    (tangent,), (error,) = oracle(block, values).of(side.output)
+    (tangent,), (error,) = expected
     cotangent = map_.vjp(side.ws)[block.leaf]
     size = _product(np.abs(cotangent), jnp.abs(v)) + _product(np.abs(tangent), jnp.abs(side.w))
     bar = _product(error, jnp.abs(side.w))
@@ -89,25 +90,23 @@ def _adjoint(
         reason="⟨Jᵀ w, v⟩ is not ⟨w, J v⟩",
     )
 
-    def pair(block: Block, values: np.ndarray) -> tuple[np.ndarray, Expected]:
-        return _through_rows(map_, block, values, side, oracle)
+    # Every row of the Jacobian where they are few, else their sum wᵀ J alone.
+    by_rows = side.w.size <= SOME and not is_complex(side.w)
 
-    return explain(map_, block, side.output, pair, options.share(map_), fails)
+    view = lambda ys: ys[side.output].reshape(-1)
+    if not by_rows:
+        view = lambda ys: (ys[side.output] * side.w).sum().real.reshape(1)
+    oracle = oracle_of(lambda ys: (view(ys),))
+    wss = [_unit(map_, side, i) for i in range(side.w.size)] if by_rows else [side.ws]
 
+    def along(block: Block, values: np.ndarray) -> Triple:
+        v = block.tangents(map_.xs, values)[block.leaf]
+        (tangent,), (error,) = oracle(block, values)
+        return np.array([_product(map_.vjp(ws)[block.leaf], v) for ws in wss]), tangent, error
 
-# J v by the rows of J, as reverse mode has them: every row where they are few, else wᵀ J alone.
-def _through_rows(
-    map_: Map, block: Block, values: np.ndarray, side: _Side, oracle: Oracle
-) -> tuple[np.ndarray, Expected]:
-    expected = oracle(block, values).of(side.output)
-    v = block.tangents(map_.xs, values)[block.leaf]
-    pulled = lambda ws: _product(map_.vjp(ws)[block.leaf], v)
-    if side.w.size <= _ROWS and not is_complex(side.w):
-        got = np.array([pulled(_unit(map_, side, i)) for i in range(side.w.size)])
-        return got.reshape(side.w.shape), expected
-    (tangent,), (error,) = expected
-    right, bar = _product(tangent, side.w), _product(error, jnp.abs(side.w))
-    return pulled(side.ws), Expected([right], [bar])
+    rows = np.arange(side.w.size) if by_rows else None
+    suspect = Suspect(block, side.output, rows, along)
+    return explain(map_, suspect, options.share(map_), fails)
 
 
 def _unit(map_: Map, side: _Side, index: int) -> Arrays:

@@ -34,7 +34,54 @@ def check_rule(
     host_calls: Callable[[], int] | None = None,
     throw: bool = True,
 ) -> Report:
-    """Checks the derivatives of f at a point, whatever rule they come from."""
+    """Checks the derivatives of f at a point, whatever rule they come from.
+
+    | check | what must hold |
+    |---|---|
+    | value | compiled, and beside a derivative in either mode, f has the value that it has alone |
+    | types | tangents and cotangents have the types of their leaves, values keep theirs |
+    | linear | in both modes zero gives exactly zero, a sum the sum, a multiple the multiple |
+    | jvp | J v is what differences of values say, for each leaf of the arguments on its own |
+    | vjp | ⟨w, J v⟩ = ⟨Jᵀ w, v⟩, for each pair of leaves |
+    | second order | the same two of x ↦ J(x) v and of x ↦ J(x)ᵀ w: four nestings; and so on |
+    | zeros | a leaf differentiated alone has the derivative with zeros for the others |
+    | jit, vmap, scan, checkpoint | the transformed function has the numbers of the plain one |
+    | host calls | a derivative calls the host no more often than the value does |
+
+    Differences are Ridders', with an error bar for each number
+    ([`ridders_jvp`][dini.numeric.ridders_jvp]), at steps that fit each leaf, and where a leaf holds
+    numbers of very different size, each part of it. A number is wrong when it is outside its bar
+    along two random directions. Where two results differ by more than 100 eps, what a rounding
+    error in the point makes of them decides: ill-conditioned is not wrong. Differences that come to
+    no conclusion (a kink, a pole, noise, a value that is not finite) make a check inconclusive.
+
+    Args:
+        f: a function of `args` and `kwargs`, pytrees, that returns a pytree. Floating-point and
+            complex leaves are differentiated; all others reach f unchanged.
+        *args: the point.
+        kwargs: keyword arguments of f.
+        order: the highest order of derivatives.
+        modes: "fwd" and "rev", or one of them.
+        transforms: any of "jit", "vmap", "scan" and "checkpoint". Without "jit" nothing is compiled
+            (f may read its numbers).
+        seed: of the random directions; or several, which share their compiled programs.
+        rtol: a relative error that is none, for a function that is itself known to no more.
+        analytic: whether f is made of analytic operations. Complex steps, exact to rounding, then
+            take the place of differences.
+        host_calls: tells how often the host has been called so far.
+        throw: whether a failure raises.
+
+    Returns:
+        A [`Report`][dini.testing.Report], with `verdict` and `findings`; inconclusive findings are
+        in it, and do not raise.
+
+    Raises:
+        RuleError: an AssertionError with the report for its message: the leaf and the index, got
+            and expected with its error bar, the best-fit ratio and what it suggests, the mode or
+            transformation, and the seed.
+        TypeError: for a function that takes or returns no floating-point numbers.
+        ValueError: for options that are none.
+    """
     _check_options(order, modes, transforms)
     call = Call(f, args, kwargs or {})
     map_ = call.map(compiled="jit" in transforms)

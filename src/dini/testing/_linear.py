@@ -52,7 +52,10 @@ def _not_linear(
     options: Options,
 ) -> str | None:
     """What it is that does not hold."""
-    if any(jnp.any(x != 0) for x in evaluate(map_, _scaled(0, u))):
+    at_zero = evaluate(map_, _scaled(0, u))
+    if any(jnp.any(jnp.isnan(x)) for x in at_zero):
+        return "zero gives NaN"
+    if any(jnp.any(x != 0) for x in at_zero):
         return "zero does not give zero"
     of_u, of_v = evaluate(map_, u), evaluate(map_, v)
     random = options.random(9)

@@ -4,8 +4,9 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -24,16 +25,18 @@ class Expected(NamedTuple):
     value: Numbers
     error: Numbers
 
-    def of(self, output: int) -> "Expected":
-        """Those of one leaf of ys."""
-        return Expected([self.value[output]], [self.error[output]])
-
 
 # The derivative of a block along values (n,), in units of the block's size.
 Oracle = Callable[[Block, np.ndarray], Expected]
 
 
-def differences(map_: Map, analytic: bool) -> Oracle:
+# What of ys is looked at, a linear function of them.
+View = Callable[[Any], Any]
+
+_all: View = lambda ys: ys
+
+
+def differences(map_: Map, analytic: bool, view: View = _all) -> Oracle:
     """J v by Ridders' method, or by complex steps for a function that is analytic."""
 
     def oracle(block: Block, values: np.ndarray) -> Expected:
@@ -42,9 +45,10 @@ def differences(map_: Map, analytic: bool) -> Oracle:
         vs = block.tangents(map_.xs, values)[block.leaf]
 
         def of_part(part: Array) -> Arrays:
-            x = part if whole else leaf.reshape(-1).at[block.indices].set(part).reshape(leaf.shape)
+            x = part if whole else _with_part(leaf, block.indices, part)
             try:
-                return map_.value((*map_.xs[: block.leaf], x, *map_.xs[block.leaf + 1 :]))
+                ys = map_.value((*map_.xs[: block.leaf], x, *map_.xs[block.leaf + 1 :]))
+                return view(ys)
             except RuntimeError as error:  # a solve that fails further away
                 raise ArithmeticError(str(error)) from error
 
@@ -62,6 +66,12 @@ def differences(map_: Map, analytic: bool) -> Oracle:
     return oracle
 
 
+def _with_part(leaf: Array, indices: np.ndarray, part: Array) -> Array:
+    x = np.array(leaf, part.dtype).reshape(-1)  # on the host, where no shape needs compiling
+    x[indices] = part
+    return jnp.asarray(x.reshape(leaf.shape))
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps JAX from logging the host functions that refuse a point far away."""
@@ -74,21 +84,16 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def forward(map_: Map) -> Oracle:
+def forward(map_: Map, analytic: bool, view: View = _all) -> Oracle:
     """J v by forward mode."""
+    del analytic
 
     def oracle(block: Block, values: np.ndarray) -> Expected:
-        value = map_.jvp(block.tangents(map_.xs, values))
+        tangent = map_.jvp(block.tangents(map_.xs, values))
+        value = [np.asarray(t) for t in view(tuple(tangent))]
         return Expected(value, [np.zeros(v.shape) for v in value])
 
     return oracle
-
-
-def unit(n: int, j: int, size: complex = 1.0) -> np.ndarray:
-    """The j-th unit vector, of shape (n,)."""
-    e = np.zeros(n, np.result_type(size))
-    e[j] = size
-    return e
 
 
 def unknown(map_: Map, block: Block, left: Numbers, label: Finding) -> Finding:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-from collections.abc import Iterable
 
 
 class Verdict(enum.StrEnum):
@@ -25,7 +24,7 @@ class Finding:
         reason: why, in words; empty for a pass.
         path: the leaf, with the index of the number in it: `theta['a'][3]`, `out[0]`.
         got, expected: the number as it is, and as it should be.
-        error: the error bar of `expected`.
+        error: the error bar of `expected`; of a pass, the largest relative to its leaf.
         ratio: the c for which c · expected is nearest to what was got, over the numbers beside it.
         seed: the seed of the random directions.
         cause: the exception that the function raised, if it did.
@@ -99,10 +98,14 @@ class Report:
         return "\n".join(str(f) for f in self.findings if f.verdict is not Verdict.PASS)
 
     def __str__(self) -> str:
-        passed = _each_once(f.check for f in self.findings if f.verdict is Verdict.PASS)
+        passed: dict[str, float] = {}
+        for f in self.findings:
+            if f.verdict is Verdict.PASS:
+                passed[f.check] = max(passed.get(f.check, 0.0), f.error or 0.0)
         lines = [f"check_rule of `{self.name}`: {self.verdict.value}"]
         lines += [f"  {f}" for f in self.findings if f.verdict is not Verdict.PASS]
-        lines += [f"  pass {', '.join(passed)}"] if passed else []
+        names = [f"{check} (± {bar:.0e})" if bar else check for check, bar in passed.items()]
+        lines += [f"  pass {', '.join(names)}"] if passed else []
         return "\n".join(lines)
 
 
@@ -116,7 +119,3 @@ class RuleError(AssertionError):
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report
-
-
-def _each_once(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""Shapes, dtypes and weak types of values, tangents and cotangents; found by tracing alone."""
+"""Shapes, dtypes and weak types of values, tangents and cotangents."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -19,12 +19,14 @@ from dini.testing._report import Finding, Verdict, raised
 def types(map_: Map, mode: str, label: Finding) -> Finding:
     """The value keeps its type; a tangent has that of the value, a cotangent that of the leaf."""
     zeros = lambda like: tuple(jnp.zeros(s.shape, s.dtype) for s in like)
-    value = jax.eval_shape(map_.programs.value, map_.constants, map_.xs)
+    # Where nothing is to be compiled, nothing can be traced either.
+    run = jax.eval_shape if map_.programs.compiled else lambda program, *args: program(*args)
+    value = run(map_.programs.value, map_.constants, map_.xs)
     if mode == "fwd":
         program, along, names, like = map_.programs.jvp, zeros(map_.xs), map_.outputs, value
     else:
         program, along, names, like = map_.programs.vjp, zeros(value), map_.inputs, map_.xs
-    primal, derivative = jax.eval_shape(program, map_.constants, map_.xs, along)
+    primal, derivative = run(program, map_.constants, map_.xs, along)
     what = "tangent of" if mode == "fwd" else "cotangent of"
     for name, got, expected in zip(names, derivative, like, strict=True):
         if _kind(got) != _kind(expected):
