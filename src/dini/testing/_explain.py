@@ -115,20 +115,21 @@ def _likely(columns: _Columns, path: str) -> tuple[float | None, str]:
     if not size > 0:
         return None, ""
     ratio = float(np.real(np.vdot(expected, got)) / size**2)
-    near = lambda x: np.linalg.norm(got - x) <= _FITS * size
-    if near(0):
-        return ratio, f"zero: is `{path}` dropped?"
-    if near(-expected):
-        return ratio, "the sign?"
-    if np.linalg.norm(got - ratio * expected) <= _FITS * np.linalg.norm((ratio - 1) * expected):
-        return ratio, "a factor?"
-    if got.shape[0] == got.shape[1] and _is_transpose(got, expected):
-        return ratio, "the transpose?"
-    return ratio, "the complex conjugate?" if near(expected.conj()) else ""
+    gap = np.linalg.norm(got - expected)
+    near = lambda x: np.linalg.norm(got - x) <= _FITS * min(size, gap)
+    square = got.shape[0] == got.shape[1]
+    likely = {
+        f"zero: is `{path}` dropped?": near(0),
+        "the sign?": near(-expected),
+        "a factor?": near(ratio * expected),
+        "the transpose?": square and _is_transpose(got, expected),
+        "the complex conjugate?": near(expected.conj()),
+    }
+    return ratio, next((reason for reason, fits in likely.items() if fits), "")
 
 
 # G = Eᵀ; or, with E = D A, the G = D Aᵀ of a rule that transposes A alone. Both times
 # G_ij G_ji = E_ij E_ji, the diagonal included.
 def _is_transpose(got: np.ndarray, expected: np.ndarray) -> bool:
-    gap = got * got.T - expected * expected.T
-    return bool(np.max(np.abs(gap)) <= _FITS * np.max(np.abs(expected * expected.T)))
+    pairs, size = expected * expected.T, np.max(np.abs(got - expected)) * np.max(np.abs(expected))
+    return bool(np.max(np.abs(got * got.T - pairs)) <= _FITS * size)

@@ -1,0 +1,38 @@
+"""Every decorator under `check_rule`: both modes against differences, and against each other."""
+
+import jax
+import pytest
+
+from dini.testing import check_rule
+from tests.support.battery import real_vector
+from tests.support.scenarios import SCENARIOS
+
+_QUICK = ("custom_root, vector", "implicit_fixed_point, tree")
+_ALL_CHECKS = ("custom_root, vector", "implicit_minimum, tree", "custom_least_squares, curved")
+
+
+def of_vector(scenario):
+    """The solution as one compiled function of one real vector, and that vector."""
+    x, back = real_vector(jax.tree.map(jax.numpy.asarray, scenario.args))
+    return jax.jit(lambda x: real_vector(scenario.solution(scenario.guess, *back(x)))[0]), x
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(s, id=s.name, marks=[] if s.name in _QUICK else [pytest.mark.slow])
+        for s in SCENARIOS
+    ],
+)
+def test_first_order_passes(scenario):
+    f, x = of_vector(scenario)
+    report = check_rule(f, x, order=1, transforms=(), rtol=scenario.rtol)
+    assert report.verdict == "pass", report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.name in _ALL_CHECKS], ids=str)
+def test_every_check_passes(scenario):
+    f, x = of_vector(scenario)
+    report = check_rule(f, x, rtol=scenario.rtol)
+    assert report.verdict == "pass", report
