@@ -10,6 +10,7 @@ import scipy.linalg
 
 import dini
 from tests.support.compare import assert_close
+from tests.support.compositions import COMPOSITIONS, first_order, looked
 
 _random = np.random.default_rng(7)
 A = jnp.array([[2.0, 0.3, 0.1], [0.2, 1.5, -0.4], [0.3, 0.1, 3.0]])
@@ -77,6 +78,37 @@ def test_host_function_has_a_second_derivative():
     expected = (along(A + h * E) - along(A - h * E)) / (2 * h)
     hvp = jax.jit(jax.grad(lambda a: jax.jvp(f, (a,), (E,))[1]))(A)
     assert_close(jnp.sum(hvp * E), expected, 1e-6)
+
+
+@dini.matrix_function
+def host_expm(a):
+    host = lambda a: np.asarray(scipy.linalg.expm(np.asarray(a))).astype(a.dtype)
+    return jax.pure_callback(
+        host, jax.ShapeDtypeStruct(a.shape, a.dtype), a, vmap_method="sequential"
+    )
+
+
+def of_entries(exponential):
+    """(3,) and () to (2,), by way of an asymmetric matrix."""
+    return lambda x, y: exponential(jnp.array([[x[0], x[1] * y], [x[2], y]]))[:, 1]
+
+
+@pytest.mark.parametrize(
+    "composition",
+    [
+        pytest.param(c, id=c.__name__, marks=[] if c is first_order else [pytest.mark.slow])
+        for c in COMPOSITIONS
+    ],
+)
+def test_host_function_composes_with(composition):
+    actual, right = (
+        jax.jit(lambda f=f: composition(looked(of_entries(f), 2)))() for f in (host_expm, expm)
+    )
+    for name, value in right.items():
+        try:
+            assert_close(actual[name], value, 1e-11)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
 
 
 def test_host_is_called_once_for_a_value_and_once_more_for_a_gradient():
