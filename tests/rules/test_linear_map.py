@@ -1,5 +1,7 @@
 """A linear map with a transpose of its own: every transformation of it."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -301,3 +303,28 @@ def test_linear_map_used_one_way_may_lack_the_other():
     np.testing.assert_allclose(jax.linear_transpose(only_back, 1.0)(4.0)[0], 8.0)
     with pytest.raises(NotImplementedError, match="this direction"):
         only_back(jnp.asarray(1.0))
+
+
+PROGRAMS = {
+    "value": lambda f: f,
+    "jvp": lambda f: lambda a, x: jax.jvp(f, (a, x), (a, x)),
+    "vjp": lambda f: lambda a, x: jax.vjp(f, a, x)[1](x),
+    "vmap": lambda f: lambda a, x: jax.vmap(f, (None, 0))(a, jnp.stack([x, x + 1])),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_linear_map_compiles_to_the_operations_of_the_plain_function(program):
+    def plain(a, x):
+        return jnp.tanh(a) @ x
+
+    def with_transpose(a, x):
+        return linear_map(plain, lambda a, c: c @ jnp.tanh(a), a, x)
+
+    def operations(f):
+        compiled = jax.jit(PROGRAMS[program](f)).lower(jnp.eye(50), jnp.ones(50)).compile()
+        kinds = re.findall(r"= \S+ ([a-z-]+)\(", compiled.as_text())
+        assert "dot" in kinds
+        return sorted(kinds)
+
+    assert operations(with_transpose) == operations(plain)
