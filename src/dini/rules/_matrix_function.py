@@ -70,12 +70,11 @@ def matrix_function(fn: Callable | None = None, *, frechet: Callable | None = No
         del out
         return derivative(primals[0], tangents[0])
 
-    def pullback(out: Array, primals: tuple, cotangent: Array) -> tuple:
-        del out
+    def pullback(out: Array, primals: tuple, cotangent: Array, moving: tuple) -> tuple:
+        del out, moving
         (a,) = primals
         pulled = derivative(jnp.swapaxes(a, -1, -2), cotangent)
         return (pulled if jnp.iscomplexobj(a) else pulled.real,)
 
-    f._deftangent(tangent)
-    f.defvjp(pullback)
+    f._defpair(tangent, pullback)
     return f
