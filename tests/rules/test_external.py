@@ -151,7 +151,7 @@ def test_captured_tracer_is_refused_with_the_remedy(how, compiled):
         return f(2.0) if how == "module" else f(2.0, fn)
 
     if how == "partial":  # a pytree, whose leaf is an argument like any other
-        assert run(lambda a: loss(a), compiled)(3.0) == 6.0
+        assert run(loss, compiled)(3.0) == 6.0
         return
     with pytest.raises(TypeError, match=r"captures a traced value, float64\[\].* as an argument"):
         run(jax.grad(loss), compiled)(3.0)
@@ -247,7 +247,7 @@ def test_out_gives_the_result_from_shapes_alone():
     with jax.enable_x64(False):
         assert f(jnp.ones(2, jnp.float32), n=2)["double"].dtype == jnp.float32
     for bad in ({"out": 3.0}, {"out": lambda x, n: (x, "text")}):
-        with pytest.raises(TypeError, match="cannot be like (3.0 in out=|'text' in what out= ret"):
+        with pytest.raises(TypeError, match=r"cannot be like (3.0 in|'text' in what) out="):
             dini.external(lambda x, n=1: x, **bad)(X)
     assert dini.external(lambda x: (), out=())(X) == ()
 
@@ -287,7 +287,7 @@ def cube_root(a):
 
 
 @cube_root.defpartials
-def _(out, a):
+def _(out, _):
     return (1 / (3 * out**2),)
 
 
@@ -326,7 +326,7 @@ def test_failure_carries_its_message_and_spoils_no_later_call(mode, compiler):
 def test_failure_under_custom_root_is_that_of_the_solver():
     f = dini.custom_root(lambda z, a: z**3 - a)(lambda z, a: cube_root(a))
     assert_close(jax.grad(f, 1)(1.0, 8.0), jnp.asarray(1 / 12), 1e-9)
-    with pytest.raises(RuntimeError, match="`cube_root`: ValueError: f.a. and f.b. must have"):
+    with pytest.raises(RuntimeError, match=r"`cube_root`: ValueError: f\(a\) and f\(b\)"):
         jax.block_until_ready(jax.grad(f, 1)(1.0, -8.0))
     assert_close(jax.grad(f, 1)(1.0, 8.0), jnp.asarray(1 / 12), 1e-9)
 
@@ -453,8 +453,8 @@ def test_host_under_custom_root_is_called_no_more_often_than_its_value_needs(com
     calls = []
 
     @dini.custom_root(lambda z, x: z - x**3)
-    @dini.external(like="z")
-    def f(z, x):
+    @dini.external(like="x")
+    def f(_, x):
         calls.append(1)
         return x**3
 

@@ -30,13 +30,13 @@ class External(CustomRule):
     )
 
     def __init__(self, host: HostFunction, derivative: Method | None) -> None:
-        @functools.wraps(host.fn, updated=())
-        def fn(*args: Any, **kwargs: Any) -> PyTree:
+        def call(*args: Any, **kwargs: Any) -> PyTree:
             return host(*bind(host.fn, args, kwargs))
 
+        fn: Any = functools.wraps(host.fn, updated=())(call)
         del fn.__wrapped__  # which may hold arrays, no business of JAX's
         with contextlib.suppress(ValueError):
-            fn.__signature__ = inspect.signature(host.fn)  # pyright: ignore[reportFunctionMemberAccess]
+            fn.__signature__ = inspect.signature(host.fn)
         super().__init__(fn, has_residuals=False)
         self.host = host.fn
         self._host = host
