@@ -207,6 +207,7 @@ BAD = {
     "complex": (1j * np.ones(2), TWO, r"and is complex128\[2\]"),
     "None": (None, TWO, "of type NoneType"),
     "tree for an array": ({"u": 1.0}, TWO, "of type dict"),
+    "ragged": ([[1.0], [1.0, 2.0]], TWO, "of type list"),
     "string": ("text", TWO, r"<U4\[\]"),
     "float for integer": (1.5, jnp.asarray(1), r"must be int64\[\] like `x`, and is float64\[\]"),
     "integer for bool": (1, jnp.asarray(True), r"must be bool\[\]"),

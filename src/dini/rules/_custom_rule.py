@@ -135,8 +135,8 @@ def custom_rule(fn: Callable | None = None, *, has_residuals: bool = False) -> A
     leaf is None. Arrays that f captures are differentiated as JAX does, beside the rule.
 
     Args:
-        fn: the function. It is called with concrete values outside transformations, and may be a
-            host function inside `jax.pure_callback`.
+        fn: the function. It is called with concrete values outside transformations. For a host
+            function there is [`external`][dini.external].
         has_residuals: whether fn returns (out, residuals): the call returns out, and VJP and
             partials rules get (out, residuals) in its place. A second derivative takes that of the
             residuals from JAX, and is NaN where JAX has none.

@@ -75,9 +75,9 @@ def external(
 
     Arrays and floats reach the function as NumPy arrays of its own, integer arrays too. Every other
     leaf (Python int, bool, str, None, callable) reaches it unchanged. It must be pure: a compiled
-    program may leave a call out, or repeat one under `jax.checkpoint`, but makes no more calls than
-    its value needs; a rule that uses `out` makes none. It must not call JAX, for whose workers it
-    might wait for ever. Tracing and compiling do not call it.
+    program may leave a call out, or repeat one (`jax.checkpoint` does, and each device of a mesh
+    makes its own), but makes no more calls than the value needs; a rule that uses `out` makes none,
+    nor do tracing and compiling. It must not call JAX, for whose workers it might wait for ever.
 
     Args:
         fn: the function; methods too. It may capture NumPy arrays, but no traced values.

@@ -88,7 +88,7 @@ class HostFunction:
             ) from error
         leaves = []
         for part, (path, struct) in zip(parts, structs, strict=True):
-            x, want = np.asarray(part), jax.ShapeDtypeStruct((*lead, *struct.shape), struct.dtype)
+            x, want = _array(part), jax.ShapeDtypeStruct((*lead, *struct.shape), struct.dtype)
             y = _cast(x, want.dtype) if cast else x
             if y is None or y.shape != want.shape:
                 what = f"of type {type(part).__name__}" if x.dtype == object else describe(x)
@@ -137,6 +137,14 @@ class HostFunction:
 
 def _struct(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
+
+
+def _array(part: Any) -> np.ndarray:
+    """A part of a result as an array; of objects, where it is none."""
+    try:
+        return np.asarray(part)
+    except ValueError:  # lists of unequal lengths
+        return np.asarray(None)
 
 
 def _cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray | None:

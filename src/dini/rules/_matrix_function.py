@@ -18,7 +18,8 @@ def matrix_function(fn: Callable | None = None, *, frechet: Callable | None = No
 
     The derivative along E is the upper right block of f([[A, E], [0, A]]), so that f itself gives
     derivatives of every order, in both modes; its k-th derivative works on matrices of size 2ᵏ n.
-    f takes nothing but the matrix, and may be a host function inside `jax.pure_callback`.
+    f takes nothing but the matrix, and may be a host function under
+    [`external`][dini.external].
 
     Args:
         fn: f, analytic in the matrix (a power series in A, such as the exponential, and no function
