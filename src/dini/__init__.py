@@ -18,6 +18,7 @@ from dini.implicit import (
 )
 from dini.rules import (
     custom_rule as custom_rule,
+    external as external,
     forward_mode as forward_mode,
     linear_map as linear_map,
     matrix_function as matrix_function,

@@ -28,7 +28,7 @@ def asarrays(tree: PyTree) -> PyTree:
 
     def leaf(x: Any) -> Any:
         # A constant that JAX traced is a Python number with a dtype.
-        if isinstance(x, int | float) and (dtype := getattr(x, "dtype", None)):
+        if isinstance(x, int | float | complex) and (dtype := getattr(x, "dtype", None)):
             return jnp.asarray(x, dtype)
         return jnp.asarray(x) if is_numeric(x) and not eqx.is_array(x) else x
 

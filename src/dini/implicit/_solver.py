@@ -84,8 +84,8 @@ def custom_root(
     """Makes any solver of F(z, *args, **kwargs) = 0 differentiable.
 
     The solver is called as `solver(init, *args, **kwargs)` and F as `F(z, *args, **kwargs)`, with
-    the same arguments and keywords. The solver may be any code that JAX can trace: loops, a
-    `jax.pure_callback` to SciPy, C through the FFI. It runs once for a value and once for a value
+    the same arguments and keywords. The solver may be any code that JAX can trace: loops, SciPy by
+    [`external`][dini.external], C through the FFI. It runs once for a value and once for a value
     with derivatives; its own tangents are never used, and the derivative in `init` is zero. On a
     method, solver and F both get `self` first.
 

@@ -24,10 +24,13 @@ class Rules(eqx.Module):
     jvp: Callable | None
     vjp: Callable | None
     partials: Callable | None
-    tangent: Callable | None  # (out, args, tangents) ↦ the tangent of out, where out is at hand
+    # (out, args, tangents) ↦ the tangent of out, where out is at hand; then the VJP rule is our own
+    # as well, (out, args, cotangent, moving) ↦ the cotangents of the leaves that move
+    tangent: Callable | None
     positions: Positions
     has_residuals: bool = eqx.field(static=True)
     name: str = eqx.field(static=True)
+    remedy: str = eqx.field(static=True)  # for a function without a rule
 
     def lifted(self, values: Sequence[jax.core.Tracer]) -> Self:
         """The rules with these traced values, which they capture, as leaves."""
@@ -109,10 +112,7 @@ def _tangent(
         return _by_jvp(rules, args, args_dot)[1]
     if rules.partials is not None:
         return _by_partials(rules, args, out, residuals, args_dot)
-    raise TypeError(
-        f"{rules.name} was differentiated and has no rule: give it one by defjvp, defvjp or "
-        "defpartials."
-    )
+    raise TypeError(f"{rules.name} was differentiated and has no rule: {rules.remedy}")
 
 
 def _by_jvp(rules: Rules, args: tuple, args_dot: PyTree) -> tuple[PyTree, PyTree]:
@@ -149,7 +149,8 @@ def _by_partials(
 # A VJP rule is J ↦ Jᵀ c for the J wanted: its transpose in c is the JVP. The pair is a linear map
 # that knows its own transpose, so reverse mode runs the rule as it was given.
 def _by_vjp(rules: Rules, args: tuple, out: PyTree, residuals: PyTree, args_dot: PyTree) -> PyTree:
-    arrays, static = eqx.partition((rules, args, out, residuals), eqx.is_array)
+    moving = jtu.tree_map(lambda _, t: t is not None, args, args_dot)  # whose cotangents are used
+    arrays, static = eqx.partition((rules, args, out, residuals, moving), eqx.is_array)
     struct = jax.eval_shape(lambda: eqx.filter(out, eqx.is_inexact_array))
     x = _instantiated(args, args_dot)
     return linear_map(_Pushforward(static, struct), _Pullback(static), arrays, x, struct)
@@ -162,7 +163,11 @@ class _Pullback:
         self.static = static
 
     def __call__(self, arrays: PyTree[Array], ct: PyTree[Array]) -> tuple:
-        rules, args, out, residuals = eqx.combine(arrays, self.static)
+        rules, args, out, residuals, moving = eqx.combine(arrays, self.static)
+        if rules.tangent is not None:  # a pair of our own, linear for sure
+            assert rules.vjp is not None
+            given = rules.vjp(out, args, ct, moving)
+            return fit_each(given, args, rules.positions.names, "cotangent", rules.name)
         if not any(isinstance(a, jax.core.Tracer) for a in jtu.tree_leaves(arrays)):
             zeros = jtu.tree_map(lambda c: jnp.zeros(c.shape, c.dtype), ct)
             _refuse_affine(rules, self._rule(rules, args, out, residuals, zeros))
@@ -183,7 +188,7 @@ class _Pushforward:
         self.pullback = _Pullback(static)
 
     def __call__(self, arrays: PyTree[Array], x: tuple) -> PyTree:
-        rules, args, out, _ = eqx.combine(arrays, self.static)
+        rules, args, out, *_ = eqx.combine(arrays, self.static)
         if rules.tangent is not None:
             like = eqx.filter(out, eqx.is_inexact_array)
             return fit(

@@ -1,8 +1,8 @@
 """A derivative given once, and available in every mode and order."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 from jaxtyping import PyTree
@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from dini._tree import asarrays
 from dini.rules._apply_rule import Function, Rules, value
 from dini.rules._captured import captured
-from dini.rules._positions import bind
+from dini.rules._positions import Positions, bind
 
 
 class CustomRule:
@@ -21,15 +21,14 @@ class CustomRule:
     """
 
     fn: Callable
+    _kind: ClassVar[str] = "custom_rule"
+    _remedy: ClassVar[str] = "give it one by defjvp, defvjp or defpartials."
 
     def __init__(self, fn: Callable, has_residuals: bool) -> None:
-        if not callable(fn):
-            raise TypeError(f"dini.custom_rule decorates a function, and was given {fn!r}.")
         functools.update_wrapper(self, fn, updated=())
-        inner = getattr(fn, "__qualname__", None) or type(fn).__name__
         self.fn = fn
         self._has_residuals = has_residuals
-        self._name = f"dini.custom_rule `{inner.replace('<locals>.', '')}`"
+        self._name = title(self._kind, fn)
         self._rules: dict[str, Callable] = {}
         self._bound: tuple = ()
 
@@ -43,9 +42,16 @@ class CustomRule:
         self._rules["vjp"] = rule
         return rule
 
-    def _deftangent(self, rule: Callable[[PyTree, tuple, tuple], PyTree]) -> None:
-        """`rule(out, primals, tangents)` gives the tangent of out; beside a VJP rule."""
-        self._rules["tangent"] = rule
+    def _defpair(
+        self,
+        tangent: Callable[[PyTree, tuple, tuple], PyTree],
+        vjp: Callable[[PyTree, tuple, PyTree, tuple], tuple],
+    ) -> None:
+        """`tangent(out, primals, tangents)`, and `vjp(out, primals, cotangent, moving)` beside it.
+
+        Linear maps for sure; `moving` has True for the leaves whose cotangents are used.
+        """
+        self._rules |= {"tangent": tangent, "vjp": vjp}
 
     def defpartials(self, rule: Callable[..., tuple]) -> Callable:
         """`rule(out, *primals)` gives the elementwise partials, an array an argument."""
@@ -57,20 +63,27 @@ class CustomRule:
         values, positions = bind(self.fn, (*self._bound, *args), kwargs)
         values = asarrays(values)
         fn = Function(self.fn, positions, self._has_residuals, self._name)
+        given = self._rules_at(positions)
         rules = Rules(
-            self._rules.get("jvp"),
-            self._rules.get("vjp"),
-            self._rules.get("partials"),
-            self._rules.get("tangent"),
+            given.get("jvp"),
+            given.get("vjp"),
+            given.get("partials"),
+            given.get("tangent"),
             positions,
             self._has_residuals,
             self._name,
+            self._remedy,
         )
         if captured((self.fn, values)):
             fn = eqx.filter_closure_convert(fn, values)
-        if moving := captured((self._rules, values)):
+        if moving := captured((given, values)):
             rules = rules.lifted(moving)
         return value(fn, rules, values)
+
+    def _rules_at(self, positions: Positions) -> Mapping[str, Callable]:
+        """The rules, for a call with arguments at these positions."""
+        del positions
+        return self._rules
 
     def copied_by(self, copy: Any) -> Self:
         """The same with copies of its functions; one that its rules capture is this copy too."""
@@ -92,6 +105,18 @@ class CustomRule:
         return f"<{self._name}>"
 
 
+def title(kind: str, fn: Any) -> str:
+    """What errors call a decorated function.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not callable(fn):
+        raise TypeError(f"dini.{kind} decorates a function, and was given {fn!r}.")
+    inner = getattr(fn, "__qualname__", None) or type(fn).__name__
+    return f"dini.{kind} `{inner.replace('<locals>.', '')}`"
+
+
 def custom_rule(fn: Callable | None = None, *, has_residuals: bool = False) -> Any:
     """Gives a function a derivative of its own, in every mode and order.
 
@@ -110,8 +135,8 @@ def custom_rule(fn: Callable | None = None, *, has_residuals: bool = False) -> A
     leaf is None. Arrays that f captures are differentiated as JAX does, beside the rule.
 
     Args:
-        fn: the function. It is called with concrete values outside transformations, and may be a
-            host function inside `jax.pure_callback`.
+        fn: the function. It is called with concrete values outside transformations. For a host
+            function there is [`external`][dini.external].
         has_residuals: whether fn returns (out, residuals): the call returns out, and VJP and
             partials rules get (out, residuals) in its place. A second derivative takes that of the
             residuals from JAX, and is NaN where JAX has none.

@@ -66,7 +66,8 @@ def _forward(fn: Callable) -> Callable:
         # In its turn, so that the derivative of the derivative is taken in the same way.
         return _forward(along)(eqx.filter(primals, eqx.is_inexact_array), tangents)
 
-    def pullback(out: PyTree, primals: tuple, cotangent: PyTree) -> tuple:
+    def pullback(out: PyTree, primals: tuple, cotangent: PyTree, moving: tuple) -> tuple:
+        del moving
         flat, unravel = ravel_pytree(eqx.filter(primals, eqx.is_inexact_array))
         columns = jax.vmap(lambda e: tangent(out, primals, unravel(e)))(
             jnp.eye(flat.size, dtype=flat.dtype)
@@ -78,6 +79,5 @@ def _forward(fn: Callable) -> Callable:
         )
         return unravel(sum(jtu.tree_leaves(products), jnp.zeros_like(flat)))
 
-    f._deftangent(tangent)
-    f.defvjp(pullback)
+    f._defpair(tangent, pullback)
     return f

@@ -18,7 +18,8 @@ def matrix_function(fn: Callable | None = None, *, frechet: Callable | None = No
 
     The derivative along E is the upper right block of f([[A, E], [0, A]]), so that f itself gives
     derivatives of every order, in both modes; its k-th derivative works on matrices of size 2ᵏ n.
-    f takes nothing but the matrix, and may be a host function inside `jax.pure_callback`.
+    f takes nothing but the matrix, and may be a host function under
+    [`external`][dini.external].
 
     Args:
         fn: f, analytic in the matrix (a power series in A, such as the exponential, and no function
@@ -70,12 +71,11 @@ def matrix_function(fn: Callable | None = None, *, frechet: Callable | None = No
         del out
         return derivative(primals[0], tangents[0])
 
-    def pullback(out: Array, primals: tuple, cotangent: Array) -> tuple:
-        del out
+    def pullback(out: Array, primals: tuple, cotangent: Array, moving: tuple) -> tuple:
+        del out, moving
         (a,) = primals
         pulled = derivative(jnp.swapaxes(a, -1, -2), cotangent)
         return (pulled if jnp.iscomplexobj(a) else pulled.real,)
 
-    f._deftangent(tangent)
-    f.defvjp(pullback)
+    f._defpair(tangent, pullback)
     return f
