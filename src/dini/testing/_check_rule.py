@@ -21,7 +21,7 @@ _MODES = {"fwd": "forward", "rev": "reverse"}
 _TRANSFORMS = ("jit", "vmap", "scan", "checkpoint")
 
 
-def check_rule(
+def check_rule(  # noqa: PLR0913
     f: Callable,
     *args: PyTree,
     kwargs: Mapping[str, PyTree] | None = None,
@@ -31,6 +31,7 @@ def check_rule(
     seed: int | Iterable[int] = 0,
     rtol: float = 0.0,
     analytic: bool = False,
+    compiled: bool = True,
     host_calls: Callable[[], int] | None = None,
     throw: bool = True,
 ) -> Report:
@@ -62,12 +63,13 @@ def check_rule(
         kwargs: keyword arguments of f.
         order: the highest order of derivatives.
         modes: "fwd" and "rev", or one of them.
-        transforms: any of "jit", "vmap", "scan" and "checkpoint". Without "jit" nothing is compiled
-            (f may read its numbers).
+        transforms: any of "jit", "vmap", "scan" and "checkpoint"; "jit" compares eager calls with
+            compiled ones.
         seed: of the random directions; or several, which share their compiled programs.
         rtol: a relative error that is none, for a function that is itself known to no more.
         analytic: whether f is made of analytic operations. Complex steps, exact to rounding, then
             take the place of differences.
+        compiled: whether the checks run compiled; False for an f that reads its numbers.
         host_calls: tells how often the host has been called so far.
         throw: whether a failure raises.
 
@@ -84,7 +86,7 @@ def check_rule(
     """
     _check_options(order, modes, transforms)
     call = Call(f, args, kwargs or {})
-    map_ = call.map(compiled="jit" in transforms)
+    map_ = call.map(compiled)
     for leaves, what in ((map_.xs, "takes"), (map_.like, "returns")):
         if not any(x.size for x in leaves):
             raise TypeError(f"check_rule: `{call.name}` {what} no floating-point numbers.")
