@@ -199,7 +199,28 @@ OTHERS = {
         "tests/rules/test_custom_rule_refusals.py",
     ),
 }
-MUTATIONS = TRAPS | RULE | OTHERS
+# And for the checks of rules.
+CHECKS = {
+    "adjoint identity": (
+        "testing/_adjoint.py",
+        "if not seen.any_wrong:",
+        "if seen:",
+        "tests/testing/test_planted.py::test_wrong_rule_is_refused_by_name[transpose in one mode]",
+    ),
+    "leaf on its own": (
+        "testing/_transforms.py",
+        "single = jax.jit(functools.partial(_of_input, map_, k, options.modes))",
+        "single = functools.partial(_parts, map_, options.modes, map_.programs)",
+        "tests/testing/test_planted.py::test_wrong_rule_is_refused_by_name[a leaf alone]",
+    ),
+    "ill-conditioned is not wrong": (
+        "testing/_compare.py",
+        "wrong[k] = ~_same(g, e, a + _NOISE * n)",
+        "wrong[k] = before",
+        "tests/testing/test_check_rule.py::test_rounding_that_the_function_amplifies_is_no_failure",
+    ),
+}
+MUTATIONS = TRAPS | RULE | OTHERS | CHECKS
 
 
 def run_test(source, test):

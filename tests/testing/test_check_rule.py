@@ -173,6 +173,13 @@ def test_noise_is_inconclusive():
     assert brief(lambda x: x + 1e-3 * jnp.sin(1e16 * x), 0.7).verdict is Verdict.INCONCLUSIVE
 
 
+def test_rounding_that_the_function_amplifies_is_no_failure():
+    left, _, right = np.linalg.svd(np.random.default_rng(5).normal(size=(5, 5)))
+    ill = jnp.asarray(left @ np.diag(np.logspace(0, -10, 5)) @ right)
+    f = lambda a: jnp.sin(1e-6 * jnp.sum(jnp.linalg.inv(a)))
+    assert brief(f, ill, throw=False).verdict is not Verdict.FAIL
+
+
 def test_nan_derivative_of_a_finite_value_fails():
     report = brief(lambda x: jnp.where(x > 1, jnp.sqrt(x - 1), x), 0.7, throw=False)
     finding = next(f for f in report.findings if f.verdict == "fail")
