@@ -22,5 +22,6 @@ from dini.rules import (
     forward_mode as forward_mode,
     linear_map as linear_map,
     matrix_function as matrix_function,
+    symbolic_rule as symbolic_rule,
 )
 from dini.solvers import Anderson as Anderson, Picard as Picard

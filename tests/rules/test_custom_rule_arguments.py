@@ -199,6 +199,28 @@ def test_custom_rule_argument_that_stands_still_has_a_zero_tangent():
     assert_close(jax.jacfwd(lambda x: product(x, 2 * X))(X), jnp.diag(2 * X), 1e-15)
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_custom_rule_tangent_that_stands_still_is_none_if_so_asked(compiled):
+    seen = []
+    f = dini.custom_rule(lambda a, b: cut(a**2 * b))
+
+    def rule(primals, tangents):
+        (a, b), (u, v) = primals, tangents
+        seen.append((u is None, v is None))
+        out_dot = 0.0 * a
+        out_dot = out_dot if u is None else out_dot + 2 * a * b * u
+        return f(a, b), out_dot if v is None else out_dot + a**2 * v
+
+    f.defjvp(rule, symbolic_zeros=True)
+    program = jax.jit if compiled else lambda g: g
+    assert_close(program(jax.grad(f))(3.0, 2.0), jnp.asarray(12.0))
+    assert set(seen) == {(False, True)}
+    seen.clear()
+    assert_close(program(jax.jacfwd(f, 1))(3.0, 2.0), jnp.asarray(9.0))
+    assert set(seen) == {(True, False)}
+    assert_close(program(jax.grad(jax.grad(f), 1))(3.0, 2.0), jnp.asarray(6.0))
+
+
 def test_custom_rule_does_not_hide_the_function():
     def named(x):
         """Twice."""

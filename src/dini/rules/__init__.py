@@ -10,3 +10,4 @@ from dini.rules._linearise import (
     linearise as linearise,
 )
 from dini.rules._matrix_function import matrix_function as matrix_function
+from dini.rules.symbolic import symbolic_rule as symbolic_rule

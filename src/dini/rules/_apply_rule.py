@@ -29,6 +29,7 @@ class Rules(eqx.Module):
     tangent: Callable | None
     positions: Positions
     has_residuals: bool = eqx.field(static=True)
+    symbolic_zeros: bool = eqx.field(static=True)
     name: str = eqx.field(static=True)
     remedy: str = eqx.field(static=True)  # for a function without a rule
 
@@ -118,7 +119,7 @@ def _tangent(
 def _by_jvp(rules: Rules, args: tuple, args_dot: PyTree) -> tuple[PyTree, PyTree]:
     """What the JVP rule returns, both parts of it."""
     assert rules.jvp is not None
-    given = rules.jvp(args, _instantiated(args, args_dot))
+    given = rules.jvp(args, _instantiated(args, args_dot, keep_none=rules.symbolic_zeros))
     if not (isinstance(given, tuple | list) and len(given) == 2):  # noqa: PLR2004
         raise TypeError(f"{rules.name}: its jvp rule must return (out, tangent of out).")
     out = jtu.tree_map(jnp.asarray, given[0])
@@ -217,13 +218,13 @@ def _refuse_affine(rules: Rules, at_zero: tuple) -> None:
                 )
 
 
-def _instantiated(args: tuple, args_dot: PyTree) -> tuple:
+def _instantiated(args: tuple, args_dot: PyTree, *, keep_none: bool = False) -> tuple:
     """A tangent for every inexact leaf, zeros where it stands still; None for other leaves."""
     leaves, treedef = jtu.tree_flatten(args)
     dots = treedef.flatten_up_to(args_dot)
     return treedef.unflatten(
         None
-        if not eqx.is_inexact_array(x)
+        if not eqx.is_inexact_array(x) or (keep_none and t is None)
         else jnp.zeros_like(x)
         if t is None
         else jnp.asarray(t, x.dtype)  # JAX hands constants on as Python numbers

@@ -30,11 +30,18 @@ class CustomRule:
         self._has_residuals = has_residuals
         self._name = title(self._kind, fn)
         self._rules: dict[str, Callable] = {}
+        self._symbolic_zeros = False
         self._bound: tuple = ()
 
-    def defjvp(self, rule: Callable[[tuple, tuple], tuple]) -> Callable:
-        """`rule(primals, tangents)` gives (out, tangent of out); linear in the tangents."""
+    def defjvp(
+        self, rule: Callable[[tuple, tuple], tuple], *, symbolic_zeros: bool = False
+    ) -> Callable:
+        """`rule(primals, tangents)` gives (out, tangent of out); linear in the tangents.
+
+        With `symbolic_zeros` the tangent of a leaf that stands still is None.
+        """
         self._rules["jvp"] = rule
+        self._symbolic_zeros = symbolic_zeros
         return rule
 
     def defvjp(self, rule: Callable[[PyTree, tuple, PyTree], tuple]) -> Callable:
@@ -71,6 +78,7 @@ class CustomRule:
             given.get("tangent"),
             positions,
             self._has_residuals,
+            self._symbolic_zeros,
             self._name,
             self._remedy,
         )
@@ -122,7 +130,8 @@ def custom_rule(fn: Callable | None = None, *, has_residuals: bool = False) -> A
 
     The rule is given once, by one of
 
-        f.defjvp(rule)       rule(primals, tangents) → (out, tangent of out)
+        f.defjvp(rule)       rule(primals, tangents) → (out, tangent of out); with
+                             symbolic_zeros=True the tangent of what stands still is None
         f.defvjp(rule)       rule(out, primals, cotangent) → a cotangent for each argument
         f.defpartials(rule)  rule(out, *primals) → elementwise partials, one array an argument
 
