@@ -183,13 +183,13 @@ OTHERS = {
         "rules/_host.py",
         "leaves = eqx.branched_error_if(leaves, code > 0, code, failures)",
         "pass",
-        "tests/rules/test_external.py::test_failure_under_custom_root_is_that_of_the_solver",
+        "tests/rules/test_external_calls.py::test_failure_under_custom_root_is_that_of_the_solver",
     ),
     "differences of complex numbers": (
         "rules/_host_differences.py",
         "jtu.tree_map(jnp.conj, view.unravel(product.astype(view.dtype)))",
         "view.unravel(product.astype(view.dtype))",
-        "tests/rules/test_external_derivatives.py"
+        "tests/rules/test_external_differences.py"
         "::test_differences_of_complex_numbers_follow_the_convention_of_jax",
     ),
     "affine rule": (
