@@ -37,9 +37,13 @@ def expm(a):
     return jax.scipy.linalg.expm(a)
 
 
-@functools.partial(dini.matrix_function, frechet=lambda a, e: -jnp.linalg.inv(a) @ e @ inv.fn(a))
-def inv(a):
+def inv_along(a, e):
     """∂C = −C ∂A C."""
+    return -jnp.linalg.inv(a) @ e @ jnp.linalg.inv(a)
+
+
+@functools.partial(dini.matrix_function, frechet=inv_along)
+def inv(a):
     return jnp.linalg.inv(a)
 
 
