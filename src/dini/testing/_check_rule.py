@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 from dini.testing._adjoint import adjoints
 from dini.testing._call import Call
 from dini.testing._compare import difference
+from dini.testing._host_calls import counted
 from dini.testing._linear import linear
 from dini.testing._map import Arrays, Map, direction, weights, wide
 from dini.testing._options import Options
@@ -18,6 +19,7 @@ from dini.testing._transforms import alone, transformed
 from dini.testing._types import discrete, types
 
 _MODES = {"fwd": "forward", "rev": "reverse"}
+_HIGHER = ("second order", "third order", "higher order")
 _TRANSFORMS = ("jit", "vmap", "scan", "checkpoint")
 
 
@@ -96,7 +98,10 @@ def check_rule(  # noqa: PLR0913
         findings += _at_seed(call, map_, order, transforms, options)
         if any(f.verdict is Verdict.FAIL for f in findings):
             break
-    findings += _modes_once(call, map_, host_calls, Options(0, tuple(modes), rtol, analytic))
+    options = Options(0, tuple(modes), rtol, analytic)
+    findings += discrete(call.of_arrays, [*call.moving, *call.discrete], options)
+    if host_calls is not None:
+        findings += counted(map_, host_calls, options)
     report = Report(call.name, tuple(findings))
     if throw and report.verdict is Verdict.FAIL:
         raise RuleError(report) from next((f.cause for f in findings if f.cause), None)
@@ -120,7 +125,7 @@ def _at_seed(
 
 
 def _value(call: Call, map_: Map, options: Options) -> Iterator[Finding]:
-    """F compiled, beside f called as it is."""
+    """The compiled value beside that of f called as it is."""
     plain = call.map(compiled=False)
     value = plain.value(plain.xs)
     label = Finding("value", "compiled", seed=options.seed)
@@ -151,7 +156,15 @@ def _derivatives(
     sound: tuple[str, ...] = ()
     for mode in options.modes:
         some = dataclasses.replace(options, modes=(*sound, mode))
-        found = list(_mode(map_, mode, inner, some))
+        depth = min(inner.count("over"), len(_HIGHER))
+        check = _HIGHER[depth - 1] if depth else {"fwd": "jvp", "rev": "vjp"}[mode]
+        label = Finding(check, f"{_MODES[mode]}{inner}", seed=options.seed)
+        found = []
+        try:
+            for finding in _mode(map_, mode, label, some):
+                found.append(finding)  # which are kept if the next one raises
+        except Exception as error:
+            found.append(raised(label, error))
         findings += found
         if not any(f.verdict is Verdict.FAIL for f in found):
             sound = some.modes
@@ -166,24 +179,17 @@ def _derivatives(
     return findings, sound
 
 
-def _mode(map_: Map, mode: str, inner: str, options: Options) -> Iterator[Finding]:
-    """One mode at one order: that it runs, what it returns, that it is linear, and its numbers."""
-    depth = inner.count("over")
-    check = ("jvp" if mode == "fwd" else "vjp", "second order", "third order")[min(depth, 2)]
-    label = Finding(check, f"{_MODES[mode]}{inner}", seed=options.seed)
-    random = options.random(11)
-    program, along = (
-        (map_.programs.jvp, direction(map_.xs, random))
-        if mode == "fwd"
-        else (map_.programs.vjp, weights(random, map_.like))
-    )
-    try:
-        value, _ = program(map_.constants, map_.xs, along)
-    except Exception as error:
-        yield raised(label, error)
-        return
-    if depth == 0:
+def _mode(map_: Map, mode: str, label: Finding, options: Options) -> Iterator[Finding]:
+    """One mode at one order; at the first, also its types, its value, and that it is linear."""
+    if label.check in ("jvp", "vjp"):
         named = lambda check: dataclasses.replace(label, check=check)
+        random = options.random(11)
+        program, along = (
+            (map_.programs.jvp, direction(map_.xs, random))
+            if mode == "fwd"
+            else (map_.programs.vjp, weights(random, map_.like))
+        )
+        value, _ = program(map_.constants, map_.xs, along)
         for part in (
             [types(map_, mode, named("types"))],
             list(_beside(map_, value, map_.value(map_.xs), named("value"), options)),
@@ -193,32 +199,6 @@ def _mode(map_: Map, mode: str, inner: str, options: Options) -> Iterator[Findin
             if any(f.verdict is Verdict.FAIL for f in part):
                 return
     yield from (tangents if mode == "fwd" else adjoints)(map_, label, options)
-
-
-def _modes_once(
-    call: Call, map_: Map, host_calls: Callable[[], int] | None, options: Options
-) -> Iterator[Finding]:
-    """What no random direction has a part in."""
-    yield from discrete(call.of_arrays, [*call.moving, *call.discrete], options)
-    if host_calls is None:
-        return
-    random = options.random(12)
-    vs, ws = direction(map_.xs, random), weights(random, map_.like)
-    programs = {"fwd": lambda: map_.jvp(vs), "rev": lambda: map_.vjp(ws)}
-
-    def count(run: Callable[[], object]) -> int:
-        run()
-        before = host_calls()
-        run()
-        return host_calls() - before
-
-    most = count(lambda: [wide(y) for y in map_.value(map_.xs)])
-    for mode in options.modes:
-        label = Finding("host calls", _MODES[mode])
-        calls = count(programs[mode])
-        reason = f"the derivative calls the host {calls} times, the value {most} times"
-        fails = dataclasses.replace(label, verdict=Verdict.FAIL, reason=reason)
-        yield fails if calls > most else label
 
 
 def _check_options(order: int, modes: Sequence[str], transforms: Sequence[str]) -> None:
