@@ -27,7 +27,7 @@ def test_every_export_has_a_page() -> None:
         name for name in vars(dini) if not name.startswith("_") and name[0] != name[0].lower()
     ]
     exports += [name for name in vars(dini) if name.startswith(("implicit_", "custom_", "root_"))]
-    exports += ["forward_mode", "linear_map", "matrix_function"]
+    exports += ["forward_mode", "linear_map", "matrix_function", "symbolic_rule"]
     assert "custom_rule" in exports
     exports += [f"numeric.{name}" for name in vars(dini.numeric) if not name.startswith("_")]
     assert len(exports) > 10
