@@ -263,3 +263,26 @@ def test_points_are_those_given():
     assert difference(2.0, 2.0) == 12.0
     with pytest.raises(TypeError, match="`limits` names z, not among its parameters: x"):
         dini.symbolic_rule(sinc, limits={"z": [0]})(1.0)
+
+
+def test_one_over_poles_is_their_limit():
+    """Resistances in parallel: xy/(x + y)."""
+    f = dini.symbolic_rule(lambda x, y: 1 / (1 / x + 1 / y))
+    slopes, curves = jax.jit(lambda: (jax.grad(f, (0, 1))(0.0, 2.0), jax.hessian(f)(0.0, 2.0)))()
+    assert f(0.0, 2.0) == 0.0
+    assert (*slopes, curves) == (1.0, 0.0, -1.0)
+
+
+def test_formula_that_is_complex_elsewhere_is_looked_at():
+    body = lambda x: sympy.Max(sympy.log(x), -2) * sympy.sin(x - 1) / (x - 1)
+    np.testing.assert_allclose(value_and_slope(body, 1.0), [0.0, 1.0], atol=1e-15)
+    heaviside = lambda x: sympy.Heaviside(sympy.log(x)) / sympy.log(x + 1)
+    np.testing.assert_allclose(value_and_slope(heaviside, 2.0)[0], 1 / np.log(3.0), rtol=1e-15)
+    cube = value_and_slope(lambda x: x + sympy.Rational(-1) ** sympy.Rational(1, 3), 2.0)
+    assert np.isnan(cube[0])
+
+
+def test_condition_is_one_at_its_limit():
+    f = lambda x: sympy.Piecewise((x, sympy.sin(x) / x > 0.5), (-1, True))
+    np.testing.assert_allclose(value_and_slope(f, 0.0), [0.0, 1.0])
+    np.testing.assert_allclose(value_and_slope(f, 3.0), [-1.0, 0.0])

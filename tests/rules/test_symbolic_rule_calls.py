@@ -193,19 +193,22 @@ assert "sympy" in sys.modules
         dini.symbolic_rule(lambda x: x)
 
 
-def test_expression_that_swells_is_warned_of_once_for_each_order():
+@pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_expression_that_swells_is_warned_of_once_for_each_order(order):
     wide = dini.symbolic_rule(
-        lambda x: sum(sympy.sin(i * x) * sympy.cos(x / i) for i in range(1, 180))
+        lambda x: sum(sympy.sin(i * x) * sympy.cos(x / i) for i in range(1, 150))
     )
+    derivative = wide
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         jax.eval_shape(wide, 0.3)
-    for transform in (jax.grad, lambda f: jax.grad(jax.grad(f))):
-        with pytest.warns(UserWarning, match=r"derivatives up to order \d take \d{4} operations"):
-            jax.eval_shape(transform(wide), 0.3)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            jax.eval_shape(transform(wide), 0.3)
+        for _ in range(order):
+            with pytest.warns(
+                UserWarning, match=r"derivatives up to order \d take \d{4} operations"
+            ):
+                derivative = jax.grad(derivative)
+                jax.eval_shape(derivative, 0.3)
+            jax.eval_shape(derivative, 0.3)
 
 
 @pytest.mark.slow

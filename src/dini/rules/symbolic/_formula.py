@@ -14,7 +14,7 @@ from dini.rules.symbolic._jax import Evaluation, missing
 from dini.rules.symbolic._lower import Lowering
 from dini.rules.symbolic._normal import derivative, normal
 from dini.rules.symbolic._points import Point
-from dini.rules.symbolic._removable import Regular
+from dini.rules.symbolic._regular import Regular
 from dini.rules.symbolic._typing import Expr, Symbol
 
 _SWOLLEN = 2000  # operations
@@ -110,7 +110,6 @@ class _Joint:
     def __init__(self, formula: Formula, indices: tuple[Partial, ...]) -> None:
         self._formula, self._indices = formula, indices
         self._programs: dict[float, Callable] = {}
-        self.__qualname__ = formula.name
 
     def __call__(self, *x: Array) -> dict[Partial, list[Array]]:
         dtype = jnp.result_type(*x, float)

@@ -126,7 +126,8 @@ class Evaluation:
         if e.is_Symbol:
             return self(self._definitions[e])
         if isinstance(e, sp.Expr) and e.is_number:
-            return float("nan") if e.has(sp.zoo) else float(e)
+            number = e.evalf(25)
+            return float(number) if number.is_extended_real else float("nan")
         for kind, evaluate in _KINDS:
             if isinstance(e, kind):
                 return evaluate(self, e)

@@ -7,7 +7,8 @@ import sympy as sp
 from sympy.core.function import ArgumentIndexError
 
 from dini.rules.symbolic._normal import Steady, absolute, side, signum
-from dini.rules.symbolic._points import Point
+from dini.rules.symbolic._points import Point, denominators
+from dini.rules.symbolic._removable import Removable
 from dini.rules.symbolic._samples import DIGITS, Samples, symbols
 from dini.rules.symbolic._typing import Expr
 
@@ -174,6 +175,14 @@ class Laurent:
         above, below = values if isinstance(e, sp.Max) else values[::-1]
         return above if above == below else sp.Piecewise((above, a > b), (below, a < b))
 
+    def _removable(self, e: Expr, n: int) -> Expr:
+        """As a function; by its formula, where that is singular in the symbol at hand as well."""
+        direct = type(e).direct().xreplace(e.changes())
+        other = type(e).point.symbol != self.point.symbol
+        if other and any(self.order(base) > 0 for base in denominators(direct)):
+            return self.coefficient(direct, n)
+        return self._function(e, n)
+
     def _function(self, e: Expr, n: int) -> Expr:
         moving = [(i, u) for i, u in enumerate(e.args, 1) if self._moves(u)]
         if any(self._bound(u) < 0 and self.order(u) < 0 for _, u in moving):
@@ -205,6 +214,7 @@ _KINDS: list[tuple[Any, Callable[[Laurent, Expr, int], Expr]]] = [
     (Steady, Laurent._steady),
     (sp.Piecewise, Laurent._piecewise),
     (sp.Max | sp.Min, Laurent._extreme),
+    (Removable, Laurent._removable),
     (sp.Function, Laurent._function),
 ]
 

@@ -1,23 +1,25 @@
 """Removable singularities as programs: a Taylor polynomial near the point, the formula elsewhere.
 
-Let f = Σ cⱼ hʲ, c_v its first coefficient, and let the formula divide by hᵐ, so that near h = 0 it
-loses a factor (R/h)ᵐ of its digits, with R the length on which f changes. The polynomial of degree
-n₀ + N, n₀ = v + 4, takes its place where
+Let f = Σ cⱼ hʲ, c_v its first coefficient, and let its formula magnify rounding by (R/h)ᵐ near
+h = 0, with R the length on which f changes. The polynomial of degree n₀ + N − 1, n₀ = v + 4, takes
+the place of the formula where
 
     Σⱼ≥ₙ₀ w^(j−n₀) |cⱼ hʲ|  ≤  Σⱼ |cⱼ hʲ|,    w = eps^(−1/N),
 
-so that its terms fall at least like w⁻ʲ, and the first that is left out is below eps. By Descartes'
-rule of signs that is an interval |h| ≤ r. Beyond it w h is about R at least, and the formula loses
-no more than a factor wᵐ. N = m log(1/eps) / log(A) makes that loss A.
+so that its terms fall like w⁻ʲ at least, and what is left out is about eps of f. By Descartes' rule
+of signs this is an interval |h| ≤ r. Beyond it w h is about R or more, and the formula magnifies
+rounding by wᵐ or less. N = m log(1/eps) / log A makes that A.
 """
 
+import functools
 import math
 from typing import Any
 
 import sympy as sp
 
 from dini.rules.symbolic._normal import absolute, normal
-from dini.rules.symbolic._removable import Regular, Removable
+from dini.rules.symbolic._regular import Regular
+from dini.rules.symbolic._removable import Removable
 from dini.rules.symbolic._samples import symbols
 from dini.rules.symbolic._typing import Expr, Symbol
 
@@ -51,7 +53,8 @@ class Lowering:
                 self._symbols[f] = sp.Dummy("r", real=True)
                 self.definitions[self._symbols[f]] = self(self._value(f))
         names = self._regular.samples.definitions
-        for name in symbols(e) & names.keys() - self.definitions.keys():
+        new = symbols(e) & names.keys() - self.definitions.keys()
+        for name in sorted(new, key=sp.default_sort_key):
             self.definitions[name] = self(normal(names[name]))
         return e.xreplace(self._symbols)
 
@@ -63,14 +66,13 @@ class Lowering:
             near, value = self._taylor(kind, h)
         else:
             near, value = size(h), sp.S.Zero
-        changes = dict(zip(kind.parameters, f.args, strict=True))
-        return self._regular.samples.replaced(choose(near, value, direct), changes)
+        return self._regular.samples.replaced(choose(near, value, direct), f.changes())
 
     def _taylor(self, kind: type[Removable], h: Expr) -> tuple[Expr, Expr]:
         """What is ≤ 0 where the Taylor polynomial holds, and the polynomial."""
         point = kind.point
         loss = self._regular.series(point).loss(kind.formula) / point.root + kind.times
-        tail = math.ceil(loss * math.log(1 / self._eps) / math.log(_LOSS))
+        tail = math.ceil(max(loss, 1) * math.log(1 / self._eps) / math.log(_LOSS))
         c = self._coefficients(kind, tail)
         while not any(c[-(tail // 2) :]):  # too few of them to see how they fall
             if len(c) > _MANY:
@@ -104,7 +106,7 @@ class Lowering:
 
 def _positive_root(c: list[float]) -> float:
     """Where Σ cⱼ rʲ turns positive."""
-    value = lambda r: sum(x * r**j for j, x in enumerate(c))
+    value = lambda r: functools.reduce(lambda total, x: total * r + x, reversed(c))
     low, high = 0.0, 2.0**-20
     while value(high) <= 0 and high < 2.0**20:
         low, high = high, 2 * high

@@ -112,15 +112,25 @@ _FORMS: dict[Any, Any] = {
 }
 
 
-@functools.lru_cache(maxsize=2**16)
+@functools.lru_cache(maxsize=2**13)
 def normal(e: Expr) -> Any:
     """The expression in functions whose derivatives are those of functions of real numbers."""
     if e.args:
         args = tuple(map(normal, e.args))
         e = e if args == e.args else e.func(*args)
-    if isinstance(e, sp.Mul) and _repeats_a_base(e):
-        return sp.powsimp(e, combine="exp")
+    if isinstance(e, sp.Mul):
+        return _gathered(e)
     return _FORMS[e.func](*e.args) if e.func in _FORMS else e
+
+
+# x^ρ/x = x^(ρ−1), which is finite at x = 0.
+def _gathered(e: Expr) -> Expr:
+    """A product with one power of each base."""
+    exponents: dict[Expr, Expr] = {}
+    for f in e.args:
+        base, exponent = f.args if f.is_Pow else (f, sp.S.One)
+        exponents[base] = exponents.get(base, sp.S.Zero) + exponent
+    return e if len(exponents) == len(e.args) else sp.Mul(*(b**n for b, n in exponents.items()))
 
 
 def derivative(e: Expr, symbol: Symbol) -> Expr:
@@ -133,9 +143,3 @@ def derivative(e: Expr, symbol: Symbol) -> Expr:
     for unknown in slope.atoms(sp.Derivative, sp.Subs, sp.Integral):
         raise TypeError(f"SymPy has no formula for {unknown}")
     return slope
-
-
-# x^ρ/x = x^(ρ−1), which is finite at x = 0.
-def _repeats_a_base(e: Expr) -> bool:
-    bases = [f.base if isinstance(f, sp.Pow) else f for f in e.args]
-    return len(set(bases)) < len(bases)

@@ -51,7 +51,7 @@ def zeros(e: Expr) -> list[Point]:
     for s in symbols:
         others = [t for t in symbols if t != s] if len(symbols) <= _MANY else []
         for value in (*_GUESSES, *others):
-            if Point(value, s) not in found and e.subs(s, value).is_zero:
+            if Point(value, s) not in found and _is_zero(e, s, value):
                 found.append(Point(s, value))
     return found
 
@@ -64,11 +64,18 @@ def _roots(e: Expr) -> list[Point]:
     return []
 
 
+def _is_zero(e: Expr, symbol: Symbol, value: Expr) -> bool:
+    try:
+        return bool(e.subs(symbol, value).is_zero)
+    except (TypeError, ValueError):  # complex numbers are compared
+        return False
+
+
 def rooted(point: Point, e: Expr) -> Point:
     """The point with the root of h that the powers in the expression need."""
     fractions = [
         p.exp.q
         for p in e.atoms(sp.Pow)
-        if p.exp.is_Rational and p.exp.q > 1 and p.base.subs(*point[:2]).is_zero
+        if p.exp.is_Rational and p.exp.q > 1 and _is_zero(p.base, *point[:2])
     ]
     return point._replace(root=math.lcm(*fractions))

@@ -12,7 +12,7 @@ _RANGES = ((0.2, 0.9), (1.2, 5.0), (-0.9, -0.2))
 _SHORT = 6  # operations
 
 
-@functools.lru_cache(maxsize=2**16)
+@functools.lru_cache(maxsize=2**13)
 def symbols(e: Expr) -> frozenset[Symbol]:
     """The symbols in an expression, found once for each of its parts."""
     return frozenset([e]) if e.is_Symbol else frozenset().union(*map(symbols, e.args))
@@ -50,6 +50,8 @@ class Samples:
 
     def replaced(self, e: Expr, changes: dict[Symbol, Expr]) -> Expr:
         """The expression with other parameters, inside of the names too."""
+        if not changes:
+            return e
         changes = dict(changes)
 
         def new(e: Expr) -> Expr:
@@ -70,7 +72,10 @@ class Samples:
 
     def at(self, e: Expr, i: int) -> Expr:
         """The value of an expression at the i-th point; may be complex, or no number."""
-        return e.xreplace({s: self._value(s, i) for s in symbols(e)}).evalf(DIGITS)
+        try:
+            return e.xreplace({s: self._value(s, i) for s in symbols(e)}).evalf(DIGITS)
+        except (TypeError, ValueError):  # complex numbers are compared
+            return sp.nan
 
     def vanishes(self, e: Expr) -> bool:
         """Whether an expression is zero wherever it is finite."""
