@@ -204,9 +204,7 @@ def test_expression_that_swells_is_warned_of_once_for_each_order(order):
         jax.eval_shape(wide, 0.3)
         for _ in range(order):
             derivative = jax.grad(derivative)
-            with pytest.warns(
-                UserWarning, match=r"derivatives up to order \d take \d{4} operations"
-            ):
+            with pytest.warns(UserWarning, match=r"up to order \d take \d{4} operations"):
                 jax.eval_shape(derivative, 0.3)
             jax.eval_shape(derivative, 0.3)
 
