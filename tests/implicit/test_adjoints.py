@@ -9,6 +9,7 @@ import pytest
 
 import dini
 from tests.support.compare import assert_close
+from tests.support.marks import slow_among
 
 N = 5
 _random = np.random.default_rng(0)
@@ -96,7 +97,9 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize(
+    "name", slow_among(SOLVERS, "LU", "Triangular", "Normal(CG)", "BiCGStab", "Diagonal")
+)
 def test_linear_solver_gives_the_exact_derivative(name):
     residual, solver, tags = SOLVERS[name]
     check_foreign(residual, linear_solver=solver, tags=tags)
@@ -137,13 +140,14 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", slow_among(FORMS, "function"))
 def test_preconditioner_is_used_and_transposed_for_the_adjoint(form):
     p = FORMS[form](inverse(RIGHT))
     check_foreign(asymmetric, linear_solver=ONE_STEP, preconditioner=p)
     check_foreign(asymmetric, adjoint=dini.Implicit(ONE_STEP, p))
 
 
+@pytest.mark.slow
 def test_preconditioner_that_is_transposed_by_mistake_is_loud():
     p = inverse(RIGHT)
     for wrong in (p.T, None):
@@ -247,7 +251,7 @@ UNDER_OPTIMISTIX = {
 }
 
 
-@pytest.mark.parametrize("name", UNDER_OPTIMISTIX)
+@pytest.mark.parametrize("name", slow_among(UNDER_OPTIMISTIX, "minimise"))
 @pytest.mark.parametrize(
     "adjoint", [dini.Implicit(), dini.Neumann(80)], ids=lambda a: type(a).__name__
 )
@@ -269,7 +273,7 @@ DECORATED = {
 }
 
 
-@pytest.mark.parametrize("name", DECORATED)
+@pytest.mark.parametrize("name", slow_among(DECORATED, "root", "least squares"))
 @pytest.mark.parametrize(
     "adjoint",
     [optx.ImplicitAdjoint(), optx.RecursiveCheckpointAdjoint()],

@@ -12,6 +12,7 @@ import pytest
 
 import dini
 from tests.support.compare import assert_close
+from tests.support.marks import slow
 
 
 def square(z, a):
@@ -169,7 +170,7 @@ def closing_solver(b):
     return f(1.0, 2.0)
 
 
-@pytest.mark.parametrize("f", [closing, closing_solver])
+@pytest.mark.parametrize("f", [slow(closing), closing_solver])
 def test_captured_tracers_are_differentiated(f):
     b = 1.3
     slope, curve = np.sqrt(2) / 2 * b**-0.5, -np.sqrt(2) / 4 * b**-1.5

@@ -5,6 +5,7 @@ import pytest
 
 from dini.testing import check_rule
 from tests.support.battery import real_vector
+from tests.support.marks import case
 from tests.support.scenarios import SCENARIOS
 
 # One of each decorator.
@@ -30,11 +31,7 @@ def of_vector(scenario):
 
 @pytest.mark.parametrize(
     "scenario",
-    [
-        pytest.param(s, id=s.name, marks=[] if s.name in _QUICK else [pytest.mark.slow])
-        for s in SCENARIOS
-        if s.name in _NAMES
-    ],
+    [case(s, id=s.name, quick=s.name in _QUICK) for s in SCENARIOS if s.name in _NAMES],
 )
 def test_first_order_passes(scenario):
     f, x = of_vector(scenario)

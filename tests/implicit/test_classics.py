@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 import dini
 from dini.testing import check_rule
 from tests.support.blunt import blunt, newton
+from tests.support.marks import slow
 
 
 def check_both_modes(f, x, **options):
@@ -42,6 +43,7 @@ def test_rosenbrock_minimum_by_a_foreign_solver():
     check_both_modes(lambda p: solution(jnp.ones(4), p), ROSENBROCK)
 
 
+@pytest.mark.slow
 def test_rosenbrock_least_squares():
     """The residuals of Rosenbrock's function, and one more: the minimum is not zero."""
 
@@ -66,6 +68,7 @@ def trigonometric(z, t):
 TRIGONOMETRIC = trigonometric(jnp.linspace(0.3, 0.9, 5), 0.0)
 
 
+@pytest.mark.slow
 def test_trigonometric_system():
     solution = dini.implicit_root(trigonometric)
     check_both_modes(lambda t: solution(jnp.full(5, 0.6), t), TRIGONOMETRIC)
@@ -102,6 +105,7 @@ def _integrated(step):
 PENDULUM = {"gravity": 9.81, "friction": 0.3, "start": jnp.array([1.2, 0.0])}
 
 
+@pytest.mark.slow
 def test_implicit_midpoint_steps_as_fixed_points():
     step = dini.implicit_fixed_point(midpoint_map)
     check_both_modes(_integrated(step), PENDULUM)
@@ -115,6 +119,7 @@ def test_implicit_midpoint_steps_as_roots():
     check_both_modes(_integrated(step), PENDULUM)
 
 
+@pytest.mark.slow
 def test_implicit_midpoint_steps_by_a_foreign_solver():
     @dini.custom_fixed_point(midpoint_map)
     def step(init, y, h, p):
@@ -134,6 +139,7 @@ def robertson(y, k):
 RATES = jnp.log(jnp.array([0.04, 3e7, 1e4]))
 
 
+@pytest.mark.slow
 def test_robertson_kinetics_by_implicit_euler_steps():
     """Steps of growing length; the second species stays of order 1e-5."""
     step = dini.implicit_root(
@@ -178,7 +184,7 @@ HEAT = {
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"tags": frozenset({lx.tridiagonal_tag})}],
+    [{}, slow({"tags": frozenset({lx.tridiagonal_tag})})],
     ids=["dense", "tridiagonal"],
 )
 def test_nonlinear_heat_equation(options):

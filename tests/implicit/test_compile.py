@@ -13,6 +13,7 @@ import optimistix as optx
 import pytest
 
 import dini
+from tests.support.marks import slow
 
 _counts = collections.Counter()
 jax.monitoring.register_event_duration_secs_listener(
@@ -107,7 +108,7 @@ def test_compilations_are_counted():
     assert compilations() > before
 
 
-@pytest.mark.parametrize("decorator", [dini.implicit_root, dini.implicit_fixed_point])
+@pytest.mark.parametrize("decorator", [dini.implicit_root, slow(dini.implicit_fixed_point)])
 def test_residual_is_traced_a_few_times_and_never_again(decorator):
     calls = collections.Counter()
 
@@ -162,7 +163,7 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("throw", [True, False])
+@pytest.mark.parametrize("throw", [True, slow(False)])
 def test_solver_runs_once_an_evaluation(throw):
     calls = collections.Counter()
 

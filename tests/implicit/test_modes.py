@@ -14,11 +14,12 @@ from tests.support.battery import (
     hessian_vector_product_of_checkpoint,
     reverse_over_forward_mapped,
 )
+from tests.support.marks import case
 from tests.support.scenarios import SCENARIOS
 
 # What each scenario is put through: the second order in both nestings at least, and one scenario of
-# each decorator every mode. Quick are a Hessian-vector product (a value and a gradient come along)
-# of one scenario a decorator, and every mode of the cheapest.
+# each decorator every mode. Quick are every mode of the cheapest, and a Hessian-vector product (a
+# value and a gradient come along) of four more.
 _CHEAPEST = "custom_root, vector"
 _EVERY_MODE = (
     "implicit_root, not holomorphic",
@@ -30,7 +31,12 @@ _EVERY_MODE = (
     "custom_minimum, tree",
     "custom_least_squares, curved",
 )
-_QUICK = (*_EVERY_MODE, "custom_root, tree, on the host", "implicit_root, tree")
+_QUICK = (
+    "implicit_fixed_point, tree",
+    "implicit_root, tree",
+    "custom_fixed_point",
+    "custom_root, tree, on the host",
+)
 
 
 def _pairs():
@@ -39,8 +45,7 @@ def _pairs():
     for scenario in SCENARIOS:
         for mode in MODES if scenario.name in _EVERY_MODE else (*second_order, product):
             quick = scenario.name == _CHEAPEST or (mode is product and scenario.name in _QUICK)
-            marks = () if quick else pytest.mark.slow
-            yield pytest.param(scenario, mode, id=f"{scenario}-{mode.__name__}", marks=marks)
+            yield case(scenario, mode, quick=quick, id=f"{scenario}-{mode.__name__}")
 
 
 @pytest.mark.parametrize(("scenario", "mode"), list(_pairs()))

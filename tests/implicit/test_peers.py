@@ -199,6 +199,7 @@ def test_ridge_as_a_fixed_point_of_a_gradient_step():
     assert_all_jacobians(lambda x, y, theta: solver(INIT, x, y, theta))
 
 
+@pytest.mark.slow
 def test_ridge_as_an_equation_of_each_kind():
     equations = {
         dini.implicit_root: optimality,

@@ -1,10 +1,5 @@
 """throw=True raises everywhere; throw=False calls nobody back and gives NaN, lane by lane."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +8,9 @@ import pytest
 
 import dini
 from tests.support.compare import assert_close
+from tests.support.marks import slow
 from tests.support.outcome import assert_nan, assert_raises_everywhere, compiled, mapped
+from tests.support.processes import output
 
 MESSAGE = "not solved|does not solve|singular|not finite"
 
@@ -42,7 +39,7 @@ def affine(z, a):
 @pytest.mark.parametrize(
     "solution",
     [
-        lambda a: dini.implicit_root(square)(1.0, a - 3.0),
+        slow(lambda a: dini.implicit_root(square)(1.0, a - 3.0)),
         # Its derivative depends on nothing: dead code, if the failure stood beside it.
         lambda a: dini.implicit_fixed_point(affine, solver=dini.Picard(1e-8, 1e-8))(1.0, a),
         lambda a: dini.custom_root(lambda z, a: z + a)(lambda z, a: 1.5 - a)(1.0, a),
@@ -85,7 +82,7 @@ def test_error_is_an_environment_switch():
         print(f(1.0, -1.0))
         print(jax.jit(jax.grad(f, 1))(1.0, -1.0), jax.jit(jax.jacfwd(f, 1))(1.0, -1.0))
     """
-    assert run(code, EQX_ON_ERROR="nan").split() == ["nan"] * 3
+    assert output(code, EQX_ON_ERROR="nan").split() == ["nan"] * 3
 
 
 # --- throw=False ---------------------------------------------------------------------------------
@@ -128,6 +125,7 @@ def test_export_round_trip():
     assert np.all(np.isnan(exported.call(-1.0)))
 
 
+@pytest.mark.slow
 def test_persistent_cache_holds_the_compiled_program(tmp_path):
     """A second process finds what the first one compiled: nothing in it belongs to a process."""
     code = """
@@ -139,7 +137,7 @@ def test_persistent_cache_holds_the_compiled_program(tmp_path):
     """
     files = []
     for _ in range(2):
-        slope = float(run(code, JAX_COMPILATION_CACHE_DIR=str(tmp_path)))
+        slope = float(output(code, JAX_COMPILATION_CACHE_DIR=str(tmp_path)))
         np.testing.assert_allclose(slope, np.sqrt(2) / 4, rtol=1e-5)
         files.append({p.name for p in tmp_path.iterdir() if p.name.endswith("-cache")})
     assert files[0]
@@ -162,7 +160,7 @@ def test_shards_over_several_devices():
             assert jnp.isnan(x[0]) and jnp.allclose(x[2:], e[2:], rtol=1e-12), (x, e)
         print("sharded")
     """
-    assert run(code, XLA_FLAGS="--xla_force_host_platform_device_count=4").split() == ["sharded"]
+    assert output(code, XLA_FLAGS="--xla_force_host_platform_device_count=4").split() == ["sharded"]
 
 
 def test_failed_lane_is_nan_and_the_others_are_exact():
@@ -223,16 +221,3 @@ def test_result_tells_which_lane_failed_and_why():
     np.testing.assert_array_equal(success, [True, False, False])
     np.testing.assert_array_equal(np.isnan(solution.value), [False, True, True])
     assert f.solve(1.0, 1e12).result == optx.RESULTS.nonlinear_max_steps_reached
-
-
-def run(code, **environment):
-    """The standard output of a Python program in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout

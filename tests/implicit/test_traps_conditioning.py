@@ -12,6 +12,7 @@ import pytest
 import dini
 from tests.support.blunt import returning
 from tests.support.compare import assert_close
+from tests.support.marks import slow
 from tests.support.outcome import (
     assert_nan,
     assert_raises_everywhere,
@@ -54,12 +55,12 @@ def nearly_flat_minimum(x):
 @pytest.mark.parametrize(
     ("solution", "closed"),
     [
-        (dini.implicit_root(nearly_singular, throw=False), nearly_singular_root),
+        slow(dini.implicit_root(nearly_singular, throw=False), nearly_singular_root),
         (
             dini.custom_root(nearly_singular, throw=False)(returning(nearly_singular_root)),
             nearly_singular_root,
         ),
-        (
+        slow(
             dini.custom_minimum(nearly_flat, throw=False)(returning(nearly_flat_minimum)),
             nearly_flat_minimum,
         ),
@@ -106,7 +107,7 @@ def skewed(condition):
 @pytest.mark.parametrize(
     "solver",
     [
-        lx.GMRES(rtol=1e-10, atol=1e-10, restart=4, max_steps=40),
+        slow(lx.GMRES(rtol=1e-10, atol=1e-10, restart=4, max_steps=40)),
         lx.BiCGStab(rtol=1e-10, atol=1e-10, max_steps=40),
     ],
     ids=lambda s: type(s).__name__,
@@ -152,7 +153,7 @@ def test_normal_equations_at_condition_1e4_are_never_silently_off():
 # --- Singular equations --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("centre", [0.0, 1.0, -300.0])
+@pytest.mark.parametrize("centre", [slow(0.0), 1.0, -300.0])
 def test_double_root_is_refused(centre):
     """(z − c)² = a at a = 0: z is right to the tolerance, and its derivative is infinite."""
     f = dini.implicit_root(lambda z, a: (z - centre) ** 2 - a, throw=False)
@@ -161,6 +162,7 @@ def test_double_root_is_refused(centre):
     assert_nan(lane(out, 0))
 
 
+@pytest.mark.slow
 def test_double_root_of_a_system_is_refused():
     def residual(z, a):
         return jnp.array([z[0] + 2 * z[1] - 5, (z[0] - 2 * z[1] + 3) ** 2 - a])
@@ -178,6 +180,7 @@ def test_double_root_that_a_foreign_solver_found_has_no_derivative():
             jax.block_until_ready(jax.jit(transform(f, 1))(1.0, 0.0))
 
 
+@pytest.mark.slow
 def test_singular_system_is_loud():
     def residual(z, x):
         return jnp.array([z[0] + z[1], 2 * z[0] + 2 * z[1]]) - x
@@ -235,7 +238,7 @@ def test_saddle_whose_hessian_is_not_formed_is_refused(n, solver):
     assert_nan(eager(lambda a: g(jnp.ones(n), a), 1.0))
 
 
-@pytest.mark.parametrize("outer", [jnp.exp, jnp.tanh])
+@pytest.mark.parametrize("outer", [jnp.exp, slow(jnp.tanh)])
 def test_float32_root_far_from_zero_is_no_fold(outer):
     """A root at 2000 is known to 1e-4 in float32, whatever the curvature there: 1."""
     f = dini.implicit_root(lambda z, a: outer(z - 2000) - a)
@@ -270,9 +273,7 @@ def test_maximum_of_one_number_is_refused():
 # --- Scale ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "solver", [None, pytest.param(optx.Newton(1e-8, 1e-8), marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("solver", [None, slow(optx.Newton(1e-8, 1e-8))])
 def test_root_does_not_depend_on_the_scale_of_the_residual(solver):
     """Every scale takes the same z, derivatives and verdict: also that it is wrong."""
     f = dini.implicit_root(lambda z, a, scale: scale * (z**2 - a), solver=solver, throw=False)
@@ -317,10 +318,10 @@ def curved_root(x):
 
 @pytest.mark.parametrize(
     "solver",
-    ["auto", pytest.param(lx.GMRES(1e-12, 1e-12), marks=pytest.mark.slow)],
+    ["auto", slow(lx.GMRES(1e-12, 1e-12))],
     ids=["direct", "iterative"],
 )
-@pytest.mark.parametrize("decorator", ["implicit", "custom"])
+@pytest.mark.parametrize("decorator", [slow("implicit"), "custom"])
 def test_rows_scaled_differently_give_the_same_answer(decorator, solver):
     def residual(z, x):
         return ROWS * curved(z, x)

@@ -6,6 +6,7 @@ import optimistix as optx
 import pytest
 
 import dini
+from tests.support.marks import slow
 from tests.support.outcome import (
     assert_nan,
     assert_right,
@@ -29,7 +30,7 @@ def point_of_line(slope):
 
 # A loose step test is passed at z = 1 / rtol where z grows by 1 a step; the numbers absorb the
 # step altogether at 1e20.
-@pytest.mark.parametrize(("solver", "guess"), [(LOOSE, 0.0), (LOOSE, 1e20), (None, 1e20)])
+@pytest.mark.parametrize(("solver", "guess"), [(LOOSE, 0.0), (LOOSE, 1e20), slow(None, 1e20)])
 def test_translation_has_no_fixed_point(solver, guess):
     f = dini.implicit_fixed_point(line, solver=solver, max_steps=5000, throw=False)
     slopes = jnp.array([1.0, 0.5, 1.001])
@@ -79,7 +80,7 @@ def test_foreign_fixed_point_that_ran_away_is_refused():
     assert_nan(compiled(lambda a: f(0.0, a), 1.0))
 
 
-@pytest.mark.parametrize("rho", [0.5, 0.99, 0.9999, -0.9])
+@pytest.mark.parametrize("rho", [slow(0.5), slow(0.99), 0.9999, -0.9])
 def test_slow_contraction_is_accepted(rho):
     f = dini.implicit_fixed_point(lambda z, a: rho * z + a, max_steps=10_000)
     assert_right(compiled(lambda a: f(0.0, a), 1.0), compiled(point_of_line(rho), 1.0), 1e-7)
@@ -90,7 +91,7 @@ def decay(z, kind, k):
     return k * jnp.stack([jnp.exp(-z), 1 / z, z**-0.5, z**-0.1])[kind]
 
 
-@pytest.mark.parametrize("solver", [None, optx.Newton(rtol=1e-2, atol=1e-2)])
+@pytest.mark.parametrize("solver", [slow(None), optx.Newton(rtol=1e-2, atol=1e-2)])
 def test_residual_that_vanishes_at_infinity_has_no_root(solver):
     f = dini.implicit_root(decay, solver=solver, throw=False)
 

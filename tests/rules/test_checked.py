@@ -10,32 +10,34 @@ import pytest
 import dini
 from dini.testing import check_rule
 from tests.rules import test_custom_rule, test_forward_mode, test_matrix_function
+from tests.support.marks import slow, slow_among
 
 check_all = functools.partial(check_rule, transforms=("jit", "vmap", "scan", "checkpoint"))
 
 A = jnp.asarray(np.random.default_rng(2).normal(size=(3, 3))) + 3 * jnp.eye(3)
 
 
-@pytest.mark.parametrize("kind", test_custom_rule.RULES)
+@pytest.mark.parametrize("kind", slow_among(test_custom_rule.RULES, "jvp", "vjp, residuals"))
 def test_custom_rule_passes(kind):
     f, _ = test_custom_rule.RULES[kind]
     report = check_all(f, test_custom_rule.X, test_custom_rule.Y)
     assert report.verdict == "pass", report
 
 
-@pytest.mark.parametrize("kind", [pytest.param("block matrix", marks=pytest.mark.slow), "frechet"])
+@pytest.mark.parametrize("kind", [slow("block matrix"), "frechet"])
 def test_matrix_function_passes(kind):
     f, _ = test_matrix_function.FUNCTIONS[kind]
     assert check_all(f, test_matrix_function.A).verdict == "pass"
 
 
-@pytest.mark.parametrize("a", [test_matrix_function.A, test_matrix_function.DEFECTIVE])
+@pytest.mark.parametrize("a", [slow(test_matrix_function.A), test_matrix_function.DEFECTIVE])
 def test_host_function_passes(a):
     f, _ = test_matrix_function.FUNCTIONS["host"]
     report = check_rule(f, a, order=1, transforms=("jit", "vmap"), rtol=1e-10)
     assert report.verdict == "pass", report
 
 
+@pytest.mark.slow
 def test_forward_mode_passes():
     f = functools.partial(test_forward_mode.decorated, steps=7)
     point = {"a": test_forward_mode.V[0], "b": test_forward_mode.V[1:]}

@@ -25,6 +25,7 @@ from tests.support.compositions import (
     looked,
     second_order,
 )
+from tests.support.marks import case
 
 M = jnp.asarray(np.random.default_rng(4).normal(size=(2, 3)))
 
@@ -125,10 +126,8 @@ def expected(plain, composition):
 def _pairs():
     for kind in RULES:
         for composition in COMPOSITIONS:
-            slow = kind == "partials, residuals" and composition is not first_order
-            marks = [pytest.mark.slow] if slow else []
-            name = f"{kind}-{composition.__name__}"
-            yield pytest.param(kind, composition, id=name, marks=marks)
+            quick = kind != "partials, residuals" or composition is first_order
+            yield case(kind, composition, quick=quick, id=f"{kind}-{composition.__name__}")
 
 
 @pytest.mark.parametrize(("kind", "composition"), list(_pairs()))

@@ -1,8 +1,6 @@
 """Calls of host functions: failures, batches, how often, and arrays of any size."""
 
 import os
-import subprocess
-import sys
 
 import equinox as eqx
 import jax
@@ -13,6 +11,7 @@ import scipy.optimize
 
 import dini
 from tests.support.compare import all_nan, assert_close
+from tests.support.processes import output
 
 X = jnp.array([0.3, -0.7])
 COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
@@ -258,10 +257,4 @@ big(400)
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to take one processor")
 def test_large_arrays_go_through_with_a_single_worker():
     """Where `jax.pure_callback` of JAX 0.10 waits for ever."""
-    command = [sys.executable, "-c", ONE_WORKER]
-    subprocess.run(command, check=True, timeout=120, env=os.environ | {"PYTHONPATH": _path()})
-
-
-def _path():
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    output(ONE_WORKER, timeout=120)

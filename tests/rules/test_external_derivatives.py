@@ -11,6 +11,7 @@ import dini
 from dini.testing import check_rule
 from tests.support.battery import MODES, Scenario, check_mode
 from tests.support.compare import assert_close
+from tests.support.marks import case, slow
 
 X = jnp.array([0.3, -0.7, 1.1])
 QUICK = {"forward_over_reverse", "grad_of_scan_of_checkpoint", "vmap_of_grad"}
@@ -20,9 +21,8 @@ def in_modes(names, quick):
     """Every mode for every name; slow but for some."""
     for name in names:
         for mode in MODES:
-            slow = name not in quick or mode.__name__ not in QUICK
-            marks = [pytest.mark.slow] if slow else []
-            yield pytest.param(name, mode, marks=marks, id=f"{name}-{mode.__name__}")
+            both = name in quick and mode.__name__ in QUICK
+            yield case(name, mode, quick=both, id=f"{name}-{mode.__name__}")
 
 
 def wave(x, p):
@@ -99,9 +99,7 @@ def test_host_function_agrees_with_jax_in_every_mode(name, mode):
 
 
 @pytest.mark.parametrize("kind", ["jvp", "vjp"])
-@pytest.mark.parametrize(
-    "transform", [jax.jacrev, jax.jacfwd, pytest.param(jax.hessian, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("transform", [jax.jacrev, jax.jacfwd, slow(jax.hessian)])
 def test_rule_serves_calls_outside_compiled_code(transform, kind):
     total = lambda f: lambda x: jnp.sum(f(x, P)["w"] ** 2) + f(x, P)["s"]
     f, lanes = hosted(kind), jnp.stack([X, 2 * X])
@@ -109,7 +107,7 @@ def test_rule_serves_calls_outside_compiled_code(transform, kind):
         assert_close(batch(transform(total(f))), batch(transform(total(wave))), 1e-13)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", [jnp.float32, slow(jnp.float64)])
 def test_root_keeps_its_precision(dtype):
     b = X.astype(dtype)
     f = lambda b: balanced(jnp.zeros(3, dtype), jnp.asarray(1.3, dtype), b)

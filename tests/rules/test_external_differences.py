@@ -8,6 +8,7 @@ import scipy.integrate
 
 import dini
 from tests.support.compare import all_nan, assert_close
+from tests.support.marks import case
 
 X = jnp.array([0.3, -0.7, 1.1])
 ERRORS = {
@@ -59,7 +60,7 @@ def cases_of_differences():
     for derivative in ERRORS:
         for mode in FIRST_ORDER:
             quick = derivative == "central" or mode == "jvp"
-            yield pytest.param(derivative, mode, marks=[] if quick else [pytest.mark.slow])
+            yield case(derivative, mode, quick=quick)
 
 
 @pytest.mark.parametrize(("derivative", "mode"), list(cases_of_differences()))

@@ -11,6 +11,7 @@ import scipy.linalg
 import dini
 from tests.support.compare import assert_close
 from tests.support.compositions import COMPOSITIONS, first_order, looked
+from tests.support.marks import case, slow
 
 _random = np.random.default_rng(7)
 A = jnp.array([[2.0, 0.3, 0.1], [0.2, 1.5, -0.4], [0.3, 0.1, 3.0]])
@@ -99,10 +100,7 @@ def of_entries(exponential):
 
 @pytest.mark.parametrize(
     "composition",
-    [
-        pytest.param(c, id=c.__name__, marks=[] if c is first_order else [pytest.mark.slow])
-        for c in COMPOSITIONS
-    ],
+    [case(c, id=c.__name__, quick=c is first_order) for c in COMPOSITIONS],
 )
 def test_host_function_composes_with(composition):
     actual, right = (
@@ -136,8 +134,7 @@ NESTINGS = {
 def _cases():
     for nesting in NESTINGS:
         yield pytest.param("frechet", nesting)
-        quick = nesting == "forward over reverse"
-        yield pytest.param("block matrix", nesting, marks=[] if quick else [pytest.mark.slow])
+        yield slow("block matrix", nesting)
 
 
 @pytest.mark.parametrize(("name", "nesting"), list(_cases()))

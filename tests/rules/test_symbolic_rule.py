@@ -189,6 +189,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_functions_agree_with_mpmath_to_second_order():
     """In one program, since compiling is most of the work."""
     named = lambda f: lambda x: f(x) * 1  # of one argument, whatever SymPy's takes

@@ -1,7 +1,6 @@
 """How a symbolic rule is called: arguments, laziness, refusals, and what it warns of."""
 
 import collections
-import subprocess
 import sys
 import warnings
 
@@ -14,6 +13,8 @@ import sympy
 
 import dini
 from tests.support.compare import assert_close
+from tests.support.marks import slow
+from tests.support.processes import output
 
 _counts = collections.Counter()
 jax.monitoring.register_event_duration_secs_listener(
@@ -187,13 +188,13 @@ assert "sympy" not in sys.modules
 assert f(3.0) == 9.0
 assert "sympy" in sys.modules
 """
-    subprocess.run([sys.executable, "-c", lazy], check=True)
+    output(lazy)
     monkeypatch.setitem(sys.modules, "sympy", None)
     with pytest.raises(ImportError, match="the extra `symbolic`"):
         dini.symbolic_rule(lambda x: x)
 
 
-@pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("order", [1, slow(2)])
 def test_expression_that_swells_is_warned_of_once_for_each_order(order):
     wide = dini.symbolic_rule(
         lambda x: sum(sympy.sin(i * x) * sympy.cos(x / i) for i in range(1, 150))

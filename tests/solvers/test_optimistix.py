@@ -14,6 +14,7 @@ import pytest
 
 import dini
 from tests.support.compare import assert_close, relative_error
+from tests.support.marks import case, slow
 from tests.support.scenarios import (
     CURVED,
     EXPONENTIAL,
@@ -63,12 +64,9 @@ QUICK = [
     ("fixed_point", optx.LevenbergMarquardt),
     ("root", optx.Newton),
     ("root", optx.Chord),
-    ("root", optx.Dogleg),
     ("root", optx.LevenbergMarquardt),
-    ("root", optx.BFGS),
     ("minimum", optx.BFGS),
     ("ridge", optx.NelderMead),
-    ("least_squares", optx.LevenbergMarquardt),
     ("least_squares", optx.BFGS),
     ("ridge_residuals", optx.GaussNewton),
 ]
@@ -79,6 +77,8 @@ SLOW = [
     ("fixed_point", optx.Dogleg),
     ("fixed_point", optx.GaussNewton),
     ("fixed_point", optx.BFGS),
+    ("root", optx.Dogleg),
+    ("root", optx.BFGS),
     ("root", optx.GaussNewton),
     ("root", optx.IndirectLevenbergMarquardt),
     ("root", optx.LBFGS),
@@ -91,6 +91,7 @@ SLOW = [
     ("ridge", optx.BFGS),
     ("ridge", gradient_descent),
     ("ridge", adam),
+    ("least_squares", optx.LevenbergMarquardt),
     ("least_squares", optx.Dogleg),
     ("least_squares", optx.IndirectLevenbergMarquardt),
     ("least_squares", optx.LBFGS),
@@ -104,8 +105,7 @@ SLOW = [
 def _cases():
     for quick, cases in ((True, QUICK), (False, SLOW)):
         for problem, kind in cases:
-            marks = [] if quick else [pytest.mark.slow]
-            yield pytest.param(problem, kind, id=f"{problem}-{kind.__name__}", marks=marks)
+            yield case(problem, kind, quick=quick, id=f"{problem}-{kind.__name__}")
 
 
 def run_at(problem, kind, tolerance):
@@ -197,9 +197,7 @@ def test_solver_of_another_kind_is_refused_by_name(decorator, solver):
         solution(1.0)
 
 
-@pytest.mark.parametrize(
-    "outer", [optx.LevenbergMarquardt, pytest.param(optx.Dogleg, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("outer", [optx.LevenbergMarquardt, slow(optx.Dogleg)])
 def test_equation_that_raises_may_be_solved_inside_another_solve(outer):
     """These linearise at a point of zeros first, which no inner solve may mind."""
     inner = dini.implicit_root(lambda z, a: z**3 + z * jnp.array([1e6, 1.0]) - a)

@@ -6,33 +6,34 @@ import pytest
 from jax.test_util import check_grads
 
 from dini.testing import Verdict, check_rule
+from tests.support.marks import case
 from tests.support.planted import PLANTED, RIGHT
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
-_LARGE = ("one entry of 1e5", "one entry of 1e5, reverse")
+_LARGE = (
+    "one entry of 1e5",
+    "one entry of 1e5, reverse",
+    "factor, 500 numbers in float32",
+)
 _QUICK = (
     "by hand",
     "badly scaled leaves",
     "near a pole",
     "one leaf of many sizes",
-    "ill-conditioned solve",
     "not holomorphic",
     "reverse mode alone",
 )
 
 
-def marked(cases, name, slow):
-    return [
-        pytest.param(c, id=name(c), marks=[pytest.mark.slow] if slow(name(c)) else [])
-        for c in cases
-    ]
+def marked(cases, name, quick):
+    return [case(c, id=name(c), quick=quick(name(c))) for c in cases]
 
 
 each_planted = pytest.mark.parametrize(
-    "planted", marked(PLANTED, lambda p: p.kind, lambda name: name in _LARGE)
+    "planted", marked(PLANTED, lambda p: p.kind, lambda name: name not in _LARGE)
 )
 each_right = pytest.mark.parametrize(
-    "right", marked(RIGHT, lambda r: r.name, lambda name: name not in _QUICK)
+    "right", marked(RIGHT, lambda r: r.name, lambda name: name in _QUICK)
 )
 
 

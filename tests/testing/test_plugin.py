@@ -1,9 +1,8 @@
 """The fixture, as pytest finds it in a project of its own."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.support.processes import python
 
 pytest.importorskip("xdist")
 
@@ -38,8 +37,7 @@ def test_jax_is_not_imported_by_the_plugin():
 
 def run(folder, text, *options):
     (folder / "test_project.py").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *options, cwd=folder)
     return done.returncode, done.stdout
 
 

@@ -80,6 +80,7 @@ _OWN: dict[str, Callable] = {
     "heaviside": jnp.heaviside,
     "horner": _horner,
     "choose": lambda t, a, b: jnp.where(t <= 0, a, b),
+    "within": lambda t, h, x: jnp.where(jnp.isnan(x) & (h != 0), 1, t),
 }
 # The first arguments for which JAX has the function.
 _ORDERS: dict[str, Callable[[Expr], bool]] = {

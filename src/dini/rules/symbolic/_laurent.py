@@ -138,7 +138,7 @@ class Laurent:
         if self._moves(e):
             return self.coefficient(sp.exp(e * sp.log(u), evaluate=False), n)
         if _is_product(p):
-            return self._convolution(u, u ** (e - 1), n)
+            return self._convolution(u ** (e // 2), u ** (e - e // 2), n)
         start, first = self.order(u), self._first(p)
         n, u0 = n - first, self.coefficient(u, start)
         if n <= 0:

@@ -28,9 +28,11 @@ _HEAD = 4  # n₀ − v
 _MANY = 50  # coefficients
 
 
-# horner(h, c₀, c₁, ...) = Σ cⱼ hʲ;  choose(t, a, b) is a where t ≤ 0, b elsewhere.
+# horner(h, c₀, c₁, ...) = Σ cⱼ hʲ;  choose(t, a, b) is a where t ≤ 0, b elsewhere;
+# within(t, h, x) is t, but 1 where x is NaN and h is not 0.
 horner: Any = sp.Function("horner")
 choose: Any = sp.Function("choose")
+within: Any = sp.Function("within")
 size: Any = absolute
 
 
@@ -62,10 +64,9 @@ class Lowering:
         kind = type(f)
         h = kind.point.symbol - kind.point.centre
         direct = self._regular(kind.direct(), kind.but | {kind.point})
-        if kind.analytic:
-            near, value = self._taylor(kind, h)
-        else:
-            near, value = size(h), sp.S.Zero
+        near, value = self._taylor(kind, h) if kind.analytic else (size(h), sp.S.Zero)
+        if kind.point.root > 1:  # the formula ends at h = 0, on either side
+            near = within(near, h, direct)
         return self._regular.samples.replaced(choose(near, value, direct), f.changes())
 
     def _taylor(self, kind: type[Removable], h: Expr) -> tuple[Expr, Expr]:
@@ -87,8 +88,6 @@ class Lowering:
             near = size(h) - _positive_root([float(x) for x in test])
         else:
             near = horner(size(h), *test)
-        if point.root % 2 == 0:  # the formula ends at h = 0
-            near = sp.Max(near, -h)
         return near, horner(h, *c)
 
     def _coefficients(self, kind: type[Removable], tail: int) -> list[Expr]:

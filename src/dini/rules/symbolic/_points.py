@@ -8,7 +8,7 @@ import sympy as sp
 from dini.rules.symbolic._typing import Expr, Symbol
 
 _GUESSES = (sp.S.Zero, sp.S.One, sp.S.NegativeOne)
-_MANY = 4  # parameters: more are not tried as each other's values
+_MANY = 4  # parameters: polynomials of more are not factored, nor more tried as each other's values
 
 
 class Point(NamedTuple):
@@ -43,7 +43,7 @@ def zeros(e: Expr) -> list[Point]:
     those where a symbol is 0, 1 or −1, or equals another.
     """
     symbols = sorted(e.free_symbols, key=lambda s: s.name)
-    if e.is_polynomial(*symbols):
+    if len(symbols) <= _MANY and e.is_polynomial(*symbols):
         return [point for factor, _ in sp.factor_list(e)[1] for point in _roots(factor)]
     if roots := _roots(e):
         return roots
@@ -57,11 +57,19 @@ def zeros(e: Expr) -> list[Point]:
 
 
 def _roots(e: Expr) -> list[Point]:
-    for degree in (1, 2):
-        for s in sorted(e.free_symbols, key=lambda s: s.name):
-            if e.is_polynomial(s) and sp.degree(e, s) == degree:
-                return [Point(s, root) for root in sp.roots(e, s) if root.is_real is not False]
-    return []
+    """The zeros of an expression that is linear or quadratic in a symbol."""
+    quadratic: list[Point] = []
+    for s in sorted(e.free_symbols, key=lambda s: s.name):
+        if not e.is_polynomial(s):
+            continue
+        slope = sp.expand(e).diff(s)
+        c, b, a = e.subs(s, 0), slope.subs(s, 0), slope.diff(s) / 2
+        if a == 0:
+            return [Point(s, -c / b)]
+        if not quadratic and not a.has(s):
+            root = sp.sqrt(b**2 - 4 * a * c)
+            quadratic = [Point(s, (-b + sign * root) / (2 * a)) for sign in (1, -1)]
+    return [point for point in dict.fromkeys(quadratic) if point.centre.is_real is not False]
 
 
 def _is_zero(e: Expr, symbol: Symbol, value: Expr) -> bool:

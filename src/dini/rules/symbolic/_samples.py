@@ -33,7 +33,6 @@ class Samples:
 
     def __init__(self) -> None:
         self.definitions: dict[Symbol, Expr] = {}
-        self._random = random.Random(1)
         self._values: dict[tuple[Symbol, int], Expr] = {}
 
     def short(self, e: Expr) -> Expr:
@@ -89,7 +88,7 @@ class Samples:
             if symbol in self.definitions:
                 number = self.at(self.definitions[symbol], i)
             else:
-                billionths = round(self._random.uniform(*_RANGES[i]) * 10**9)
-                number = sp.Float(sp.Rational(billionths, 10**9), DIGITS)
+                drawn = random.Random(f"{symbol.name} {i}").uniform(*_RANGES[i])
+                number = sp.Float(sp.Rational(round(drawn * 10**9), 10**9), DIGITS)
             self._values[symbol, i] = number
         return self._values[symbol, i]

@@ -110,8 +110,10 @@ def symbolic_rule(
     Where a denominator vanishes and the expression has a limit, the function has that limit, and so
     have its derivatives: sin(x)/x is 1 at 0, and (c^(1−s) − 1)/(1 − s) is log c at s = 1. Near such
     a point a Taylor polynomial takes the place of the formula, which loses digits there. The points
-    looked at are the zeros of linear and quadratic denominators, and where others vanish because a
-    parameter is 0, 1 or −1 or equals another. Elsewhere the function is NaN where JAX's would be.
+    looked at are those where a denominator with linear or quadratic factors vanishes, or another
+    one because a parameter is 0, 1 or −1 or equals another. Elsewhere the function is infinite or
+    NaN where the formula is. Of |x|, sign, floor and the like the derivatives are JAX's: 0 at
+    jumps.
 
     Args:
         fn: the function. Every int, float and array among its arguments is a number, in trees too;
