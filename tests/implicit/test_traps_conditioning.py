@@ -317,11 +317,10 @@ def curved_root(x):
 
 
 @pytest.mark.parametrize(
-    "solver",
-    ["auto", slow(lx.GMRES(1e-12, 1e-12))],
-    ids=["direct", "iterative"],
+    ("decorator", "solver"),
+    [slow("implicit", lx.GMRES(1e-12, 1e-12)), ("custom", "auto")],
+    ids=["implicit, iterative", "custom, direct"],
 )
-@pytest.mark.parametrize("decorator", [slow("implicit"), "custom"])
 def test_rows_scaled_differently_give_the_same_answer(decorator, solver):
     def residual(z, x):
         return ROWS * curved(z, x)

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -63,9 +64,9 @@ def matrix_function(fn: Callable | None = None, *, frechet: Callable | None = No
     def derivative(a: Array, e: Array) -> Array:
         if frechet is not None:
             return frechet(a, e)
-        n = a.shape[-1]
-        whole = jnp.block([[a, e], [jnp.zeros_like(a), a]])
-        return f(whole)[..., :n, n:]
+        n, scale = a.shape[-1], _scale(a, e)
+        whole = jnp.block([[a, e / scale], [jnp.zeros_like(a), a]])
+        return scale * f(whole)[..., :n, n:]
 
     def tangent(out: Array, primals: tuple, tangents: tuple) -> Array:
         del out
@@ -79,3 +80,17 @@ def matrix_function(fn: Callable | None = None, *, frechet: Callable | None = No
 
     f._defpair(tangent, pullback)
     return f
+
+
+def _scale(a: Array, e: Array) -> Array:
+    """The power of 2 that brings E to the size of A: no f is good at a block that dwarfs A."""
+    over = jax.lax.stop_gradient(_size(e) / _size(a))
+    _, power = jnp.frexp(jnp.where(jnp.isfinite(over), over, 1))
+    kind = jnp.finfo(over.dtype)
+    return jnp.ldexp(jnp.ones_like(over), jnp.clip(power - 1, kind.minexp, kind.maxexp - 1))
+
+
+def _size(a: Array) -> Array:
+    """The largest number of each matrix, 1 of a zero one."""
+    size = jnp.max(jnp.abs(a), axis=(-2, -1), keepdims=True, initial=0)
+    return jnp.where(size > 0, size, 1)
