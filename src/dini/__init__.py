@@ -2,12 +2,14 @@
 
 from dini import numeric as numeric, testing as testing
 from dini.implicit import (
+    Diagnosis as Diagnosis,
     Implicit as Implicit,
     Neumann as Neumann,
     custom_fixed_point as custom_fixed_point,
     custom_least_squares as custom_least_squares,
     custom_minimum as custom_minimum,
     custom_root as custom_root,
+    diagnose as diagnose,
     implicit_fixed_point as implicit_fixed_point,
     implicit_least_squares as implicit_least_squares,
     implicit_minimum as implicit_minimum,

@@ -76,8 +76,9 @@ class Decorated:
         name: str,
         allowed: tuple[str, ...],
         options: dict[str, Any],
-        run: Callable,
+        pose: Callable,
     ) -> None:
+        """Takes `pose`: (options, name, guess, arguments) ↦ the problem, posed."""
         if not callable(fn):
             raise TypeError(f"dini.{name} decorates a function, and was given {fn!r}.")
         functools.update_wrapper(self, fn, updated=())
@@ -86,12 +87,18 @@ class Decorated:
         self._name = f"dini.{name} `{inner.replace('<locals>.', '')}`"
         self._allowed = allowed
         self._options = Options().replace(allowed, self._name, options)
+
+        def run(config: tuple[Options, str, Callable], data: tuple) -> Any:
+            options, name, reading = config
+            guess, arguments, *more = data
+            return reading(pose(options, name, guess, arguments), *more)
+
         self._compiled = Compiled(run)
         self._bound: tuple = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The solution, from a guess and the arguments of the function decorated."""
-        return self._call(False, args, kwargs)
+        return self.read(_value, args, kwargs)
 
     def solve(self, *args: Any, **kwargs: Any) -> optx.Solution:
         """As the plain call, with the result code, the aux and statistics.
@@ -100,7 +107,7 @@ class Decorated:
             `optimistix.Solution`. Its `stats` hold "error", the estimated largest error in z. Its
             `state` is None.
         """
-        return self._call(True, args, kwargs)
+        return self.read(_solution, args, kwargs)
 
     def with_options(self, **options: Any) -> Self:
         """The same function with other options; what is not named stays as it is."""
@@ -123,7 +130,8 @@ class Decorated:
         copy.__dict__.update(self.__dict__)
         return copy
 
-    def _call(self, full: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def read(self, reading: Callable, args: tuple, kwargs: dict[str, Any], *more: PyTree) -> Any:
+        """What `reading` makes of the problem that these arguments pose, and of `more`."""
         if not args:
             first = self._first_parameter()
             if first not in kwargs:
@@ -131,11 +139,19 @@ class Decorated:
             args, kwargs = (kwargs[first],), {k: v for k, v in kwargs.items() if k != first}
         guess, *rest = args
         data = (guess, (self._bound, tuple(rest), kwargs))
-        return self._compiled((self._options, self._name, full), data)
+        return self._compiled((self._options, self._name, reading), (*data, *more))
 
     def _first_parameter(self) -> str:
         parameters = list(inspect.signature(self.fn).parameters)
         return parameters[len(self._bound)] if len(parameters) > len(self._bound) else "init"
+
+
+def _value(posed: Any) -> Any:
+    return posed.value()
+
+
+def _solution(posed: Any) -> optx.Solution:
+    return posed.solution()
 
 
 def apply_user(fn: Callable, z: PyTree, arguments: PyTree) -> Any:

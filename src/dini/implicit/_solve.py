@@ -1,5 +1,6 @@
 """From an equation and a way to solve it to a differentiable, checked solution."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -10,12 +11,13 @@ import jax.tree_util as jtu
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree
 
-from dini._tree import RealView, describe, stop_gradient
+from dini._tree import RealView, describe, max_abs, stop_gradient
 from dini.implicit import _problem
 from dini.implicit._accept import Tolerance, accept_fixed_point, accept_root
 from dini.implicit._adjoint import Implicit, Neumann, while_loop
 from dini.implicit._problem import Problem, scale_of
 from dini.implicit._theorem import system_at
+from dini.implicit._watch import Watch, watched
 from dini.linear import LinearConfig, guarded
 from dini.rules import differentiable, linearise
 
@@ -99,6 +101,7 @@ class Search(eqx.Module):
     instead: optx.AbstractIterativeSolver | None
     options: dict[str, Any]
     max_steps: int | None = eqx.field(static=True)
+    watch: Watch = Watch()
 
 
 def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
@@ -109,6 +112,8 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     solver, scale = search.solver, jnp.ones((), view.dtype)
 
     def real(y: PyTree) -> PyTree:
+        if search.watch.count is not None:
+            jax.debug.callback(search.watch.count)
         out = equation.fn(view.untree(y), arguments)
         if problem is _problem.minimum:
             return out.astype(view.dtype) / scale
@@ -122,9 +127,10 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
         search_in = real if at_guess.plain else differentiable(real, name)
         solver = solver if at_guess.reverse else search.instead or solver
         scale = scale if problem is _problem.fixed_point else scale_of(at_guess, v)
+    residual = eqx.Partial(_size, equation, view, stop_gradient(arguments))
     solution = problem.search(
         lambda y, _: search_in(y),
-        solver,
+        watched(solver, search.watch, residual),
         view.tree(guess),
         None,
         search.options,
@@ -134,7 +140,14 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     )
     z = view.untree(solution.value)
     z, extra = equation.accept(z, arguments, solution.result, own=True)
-    return z, extra | {"steps": solution.stats["num_steps"]}
+    stats = {k: x for k, x in solution.stats.items() if all(map(eqx.is_array, jtu.tree_leaves(x)))}
+    stats.pop("max_steps", None)
+    return z, extra | {"stats": stats}
+
+
+def _size(equation: Equation, view: RealView, arguments: PyTree, y: PyTree) -> Array:
+    """The largest number in F at an iterate of the search."""
+    return max_abs(equation.residual(view, arguments)(view.ravel(view.untree(y))))
 
 
 def _call_solver(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
@@ -143,7 +156,7 @@ def _call_solver(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     inexact, rest = eqx.partition(arguments, eqx.is_inexact_array)
     z, aux = solver(guess, eqx.combine(_undifferentiated(inexact), rest))
     z, extra = equation.accept(z, arguments, optx.RESULTS.successful, own=False)
-    return z, extra | {"aux": eqx.filter(aux, eqx.is_array)}
+    return z, extra | {"aux": eqx.filter(aux, eqx.is_array), "stats": {}}
 
 
 @jax.custom_jvp
@@ -176,33 +189,66 @@ class Solved(eqx.Module):
     extra: dict[str, Any]
 
 
-def solve(
-    equation: Equation,
-    guess: PyTree,
-    arguments: PyTree,
-    how: Search | Callable,
-    adjoint: optx.AbstractAdjoint,
-) -> Solved:
-    """Solves F(z, arguments) = 0 for z, differentiable in the arguments; raises or gives NaN.
+@dataclasses.dataclass(frozen=True)
+class Posed:
+    """An equation with its arguments, how it is solved, and how the solution is differentiated.
 
-    `how` is a `Search`, or a solver (guess, arguments) ↦ (z, aux) that captures no tracer.
+    Attributes:
+        equation: F.
+        guess: where the search starts.
+        arguments: what z is a function of.
+        how: a `Search`, or a solver (guess, arguments) ↦ (z, aux) that captures no tracer.
+        adjoint: how derivatives are obtained.
+        aux: the auxiliary output, from what has been solved.
+        pairs: whether the plain call returns it too.
     """
-    primal = _search if isinstance(how, Search) else _call_solver
-    inputs = (equation, stop_gradient(guess), arguments, stop_gradient(how))
-    if isinstance(adjoint, Implicit | Neumann):
-        config = adjoint.rule(primal, (*inputs, while_loop), equation.linear.tags).config
-        equation = eqx.tree_at(lambda e: e.linear, equation, config)
-        inputs = (equation, *inputs[1:])
-    # Tags speak of a matrix, and another adjoint sees an operator on trees.
-    matrix = isinstance(adjoint, Implicit | Neumann) or _is_vector(guess)
-    tags = equation.linear.tags if matrix else frozenset()
-    value, extra = adjoint.apply(primal, _residual, inputs, tags)
-    failed = extra["result"] != optx.RESULTS.successful
-    linear = equation.linear
-    remedy = _REMEDY if isinstance(how, Search) else _FOREIGN_REMEDY
-    message = _FAILED.format(name=linear.name, unknown=describe(value), remedy=remedy)
-    value = guarded(value, failed, message, linear.throw)
-    return Solved(_in_every_order(value, failed), extra)
+
+    equation: Equation
+    guess: PyTree
+    arguments: PyTree
+    how: Search | Callable
+    adjoint: optx.AbstractAdjoint
+    aux: Callable[[Solved], PyTree]
+    pairs: bool = False
+
+    def value(self) -> Any:
+        """What the plain call returns."""
+        solved = self.solve()
+        return (solved.value, self.aux(solved)) if self.pairs else solved.value
+
+    def solution(self) -> optx.Solution:
+        """The same with all that is known of it."""
+        solved = self.solve()
+        stats = solved.extra["stats"] | {"error": solved.extra["error"]}
+        if isinstance(self.how, Search):
+            stats |= {"max_steps": self.how.max_steps}
+        return optx.Solution(
+            solved.value, solved.extra["result"], self.aux(solved), stats, state=None
+        )
+
+    def solve(self) -> Solved:
+        """Solves for z, differentiable in the arguments; raises or gives NaN."""
+        adjoint, (primal, inputs) = self.adjoint, self.primal()
+        # Tags speak of a matrix, and another adjoint sees an operator on trees.
+        matrix = isinstance(adjoint, Implicit | Neumann) or _is_vector(self.guess)
+        linear = inputs[0].linear
+        tags = linear.tags if matrix else frozenset()
+        value, extra = adjoint.apply(primal, _residual, inputs, tags)
+        failed = extra["result"] != optx.RESULTS.successful
+        remedy = _REMEDY if isinstance(self.how, Search) else _FOREIGN_REMEDY
+        message = _FAILED.format(name=linear.name, unknown=describe(value), remedy=remedy)
+        value = guarded(value, failed, message, linear.throw)
+        return Solved(_in_every_order(value, failed), extra)
+
+    def primal(self) -> tuple[Callable, tuple]:
+        """What solves the equation, without derivatives, and all that it is given."""
+        equation, how = self.equation, self.how
+        primal = _search if isinstance(how, Search) else _call_solver
+        inputs = (equation, stop_gradient(self.guess), self.arguments, stop_gradient(how))
+        if isinstance(self.adjoint, Implicit | Neumann):
+            rule = self.adjoint.rule(primal, (*inputs, while_loop), equation.linear.tags)
+            inputs = (eqx.tree_at(lambda e: e.linear, equation, rule.config), *inputs[1:])
+        return primal, inputs
 
 
 def _is_vector(z: PyTree) -> bool:
