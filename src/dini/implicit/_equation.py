@@ -82,7 +82,7 @@ def _solve_equation(
     if not full:
         return solved.value
     aux = pair(solved.value, arguments)[1] if options.has_aux else None
-    stats = {"num_steps": solved.extra["steps"], "max_steps": options.max_steps}
+    stats = solved.extra["stats"] | {"max_steps": options.max_steps}
     stats |= {"error": solved.extra["error"]}
     return optx.Solution(solved.value, solved.extra["result"], aux, stats, state=None)
 

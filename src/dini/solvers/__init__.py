@@ -2,4 +2,5 @@
 
 from dini.solvers._anderson import Anderson as Anderson
 from dini.solvers._bracketing import Bracketing as Bracketing
+from dini.solvers._continuation import Continuation as Continuation
 from dini.solvers._picard import Picard as Picard
