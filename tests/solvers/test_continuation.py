@@ -28,7 +28,7 @@ def succeeded(solution):
     return bool(solution.result == optx.RESULTS.successful)
 
 
-# --- Problems that no guess reaches ----------------------------------------------------------------
+# --- Problems that no guess reaches --------------------------------------------------------------
 
 
 def waves(z, theta):
@@ -131,7 +131,7 @@ def test_continuation_counts_what_its_solver_spends():
     assert stats["products"] == stats["evaluations"] - 1
 
 
-# --- Failure ---------------------------------------------------------------------------------------
+# --- Failure -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fold", [0.2, slow(0.5), slow(0.97)])
@@ -183,7 +183,7 @@ def test_continuation_refuses_a_start_unlike_the_arguments(start):
         optx.root_find(lambda z, a: z - a, solver, jnp.zeros(3), jnp.ones(3), options)
 
 
-# --- Under the decorator -----------------------------------------------------------------------------
+# --- Under the decorator -------------------------------------------------------------------------
 
 STEADY = dini.implicit_root(capital, solver=dini.Continuation(NEWTON), throw=False)
 

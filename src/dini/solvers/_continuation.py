@@ -104,7 +104,7 @@ class Continuation(optx.AbstractRootFinder):
         return self.solver.atol
 
     @property
-    def norm(self) -> Callable[[PyTree], Scalar]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def norm(self) -> Callable[[PyTree], Scalar]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """That of the solver."""
         return self.solver.norm
 
@@ -131,7 +131,7 @@ class Continuation(optx.AbstractRootFinder):
             offset=offset,
             evaluations=jnp.asarray(1),
             products=jnp.asarray(0),
-            result=optx.RESULTS.where(_finite(offset), optx.RESULTS.successful, optx.RESULTS.nonfinite),
+            result=_code(_finite(offset), optx.RESULTS.nonfinite),
         )
 
     def step(
@@ -171,9 +171,7 @@ class Continuation(optx.AbstractRootFinder):
             offset=s.offset,
             evaluations=s.evaluations + spent["evaluations"],
             products=s.products + spent["products"],
-            result=optx.RESULTS.where(
-                stuck, optx.RESULTS.nonlinear_divergence, optx.RESULTS.successful
-            ),
+            result=_code(~stuck, optx.RESULTS.nonlinear_divergence),
         )
         return z, after, solution.aux
 
@@ -237,6 +235,10 @@ class Continuation(optx.AbstractRootFinder):
 
 def _finite(tree: PyTree) -> Bool[Array, ""]:
     return all_finite(ravel_pytree(tree)[0])
+
+
+def _code(fine: Bool[Array, ""], otherwise: Any) -> optx.RESULTS:
+    return optx.RESULTS.where(fine, optx.RESULTS.successful, otherwise)
 
 
 def _between(args: PyTree, options: dict[str, Any], at: Float[Array, ""]) -> PyTree:
