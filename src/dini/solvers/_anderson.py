@@ -43,7 +43,8 @@ class Anderson(AbstractIteration):
     differences are forgotten.
 
     Far from the solution old differences mislead, close to it they help: with `growth` the number
-    in use grows as the displacement falls. It is off by default: it pays with a large depth.
+    in use grows as the displacement falls. It is off by default: it helps a large depth on maps
+    that contract, and holds back one that must learn all directions before it can.
 
     Attributes:
         rtol: relative tolerance of T(z) − z.
