@@ -26,4 +26,9 @@ from dini.rules import (
     matrix_function as matrix_function,
     symbolic_rule as symbolic_rule,
 )
-from dini.solvers import Anderson as Anderson, Picard as Picard
+from dini.solvers import (
+    Anderson as Anderson,
+    Bracketing as Bracketing,
+    Continuation as Continuation,
+    Picard as Picard,
+)

@@ -110,29 +110,33 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     problem, view = equation.problem, RealView(guess)
     name = f"the equation of {equation.linear.name}"
     solver, scale = search.solver, jnp.ones((), view.dtype)
+    # A solver sees the positional arguments' arrays as Optimistix's `args`, and may vary them.
+    bound, positional, keywords = arguments
+    arrays, rest = eqx.partition(positional, eqx.is_array)
 
-    def real(y: PyTree) -> PyTree:
+    def real(y: PyTree, arrays: PyTree) -> PyTree:
         if search.watch.count is not None:
             jax.debug.callback(search.watch.count)
-        out = equation.fn(view.untree(y), arguments)
+        out = equation.fn(view.untree(y), (bound, eqx.combine(arrays, rest), keywords))
         if problem is _problem.minimum:
             return out.astype(view.dtype) / scale
         unit = jnp.sqrt(scale) if problem is _problem.least_squares else scale
         return jtu.tree_map(lambda f: f / unit, RealView(out).tree(out))
 
-    search_in: Callable[[PyTree], PyTree] = real
+    search_in: Callable[[PyTree, PyTree], PyTree] = real
     if not isinstance(solver, optx.AbstractFixedPointSolver):
         v = view.ravel(guess)
         at_guess = linearise(equation.residual(view, stop_gradient(arguments)), v, name)
-        search_in = real if at_guess.plain else differentiable(real, name)
+        if not at_guess.plain:
+            search_in = lambda y, args: differentiable(lambda y: real(y, args), name)(y)
         solver = solver if at_guess.reverse else search.instead or solver
         scale = scale if problem is _problem.fixed_point else scale_of(at_guess, v)
     residual = eqx.Partial(_size, equation, view, stop_gradient(arguments))
     solution = problem.search(
-        lambda y, _: search_in(y),
+        search_in,
         watched(solver, search.watch, residual),
         view.tree(guess),
-        None,
+        arrays,
         search.options,
         max_steps=search.max_steps,
         adjoint=_GivenLoop(loop),
@@ -235,7 +239,8 @@ class Posed:
         tags = linear.tags if matrix else frozenset()
         value, extra = adjoint.apply(primal, _residual, inputs, tags)
         failed = extra["result"] != optx.RESULTS.successful
-        remedy = _REMEDY if isinstance(self.how, Search) else _FOREIGN_REMEDY
+        own = isinstance(self.how, Search)
+        remedy = getattr(self.how.solver, "remedy", _REMEDY) if own else _FOREIGN_REMEDY
         message = _FAILED.format(name=linear.name, unknown=describe(value), remedy=remedy)
         value = guarded(value, failed, message, linear.throw)
         return Solved(_in_every_order(value, failed), extra)

@@ -1,4 +1,6 @@
 """Solvers, each an Optimistix solver."""
 
 from dini.solvers._anderson import Anderson as Anderson
+from dini.solvers._bracketing import Bracketing as Bracketing
+from dini.solvers._continuation import Continuation as Continuation
 from dini.solvers._picard import Picard as Picard
