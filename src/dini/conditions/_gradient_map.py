@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Float, PyTree
 
-from dini._tree import RealView, describe, max_abs, stop_gradient
+from dini._tree import RealView, describe, max_abs
 from dini.conditions._condition import Condition, Precision, scalar, undifferentiable
 from dini.conditions._kink import has_kink
 
 _Vector = Float[Array, " n"]
+
+# A point this many tolerances from the solution is none, and what is near it does not matter.
+_FAR = 1e3
 
 
 def projected_gradient(f: Callable, projection: Callable, *, one_sided: bool = False) -> Condition:
@@ -150,8 +153,8 @@ def _displacement(
 # is short of zero, which is how far y is off where f is steep. A dual point has its own scale.
 def _radius(precision: Precision, known: _Vector, y: _Vector, f_value: _Vector) -> _Vector:
     """How far y may be off, number by number."""
-    rounding = precision.eps ** (3 / 4) * max_abs(y)
-    return precision.error(known) + rounding + 4 * max_abs(f_value)
+    error, rounding = precision.error(known), precision.eps ** (3 / 4) * max_abs(y)
+    return error + rounding + jnp.minimum(4 * max_abs(f_value), _FAR * error)
 
 
 def _shapes(tree: PyTree) -> PyTree:

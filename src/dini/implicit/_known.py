@@ -137,7 +137,7 @@ def _at_root(residual: Callable, options: SolverOptions) -> Decorated:
 def _captures_nothing(fn: Callable | None) -> bool:
     if isinstance(fn, Condition):
         return all(map(_captures_nothing, fn.functions))
-    return fn is None or isinstance(fn, FunctionType) and fn.__closure__ is None
+    return fn is None or (isinstance(fn, FunctionType) and fn.__closure__ is None)
 
 
 def _known(residual: Callable) -> Decorated:
