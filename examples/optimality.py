@@ -1,9 +1,9 @@
 """What goes with murder? The lasso's whole path from its derivatives, from kink to kink.
 
 The lasso keeps few of the explanations of a variable, fewer as its penalty grows. Its weights are
-piecewise linear in the penalty (Osborne, Presnell and Turlach, 2000), so that weights and derivative
-at one penalty tell where the next explanation comes in or leaves, and what happens until then. The
-data are murders per 100 000 inhabitants and six other numbers of the states of the USA, in 2009.
+piecewise linear in the penalty (Osborne, Presnell and Turlach, 2000), so that weights and their
+derivative at one penalty tell where the next explanation comes in or leaves, and what happens until
+then. The data are murders per 100 000 inhabitants and six other numbers of the states of the USA.
 """
 
 # %% Set-up
@@ -65,7 +65,9 @@ assert np.isnan(jax.jit(jax.jacrev(quiet, 3))(start, A, B, HIGHEST)).all()
 
 # %% From kink to kink: weights vanish, or a correlation of the residual reaches the penalty
 knots, weights = [HIGHEST], [np.zeros(len(NAMES))]
-print(f"{'penalty':>8}  what changes")
+print(
+    f"penalty   what changes\n{HIGHEST:8.4f}  {NAMES[int(jnp.argmax(jnp.abs(A.T @ B)))]} comes in"
+)
 while knots[-1] > 0:
     inside = knots[-1] - 1e-6 * HIGHEST
     x, slope = np.asarray(solve(inside)), np.asarray(response(inside))
@@ -89,12 +91,12 @@ np.testing.assert_allclose(weights[-1], np.linalg.lstsq(A, B)[0], rtol=1e-8)
 for p in np.linspace(0.02, 0.98, 7) * HIGHEST:
     path = [np.interp(p, knots[::-1], w) for w in np.array(weights)[::-1].T]
     np.testing.assert_allclose(path, solve(p), atol=1e-9)
-print(f"the path of {len(knots) - 1} pieces agrees with the solver at every penalty tried")
+print(f"The path of {len(knots) - 1} pieces agrees with the solver at every penalty tried")
 
-# %% The same derivative to the data: which state moves the weight of poverty most?
+# %% The derivative to the data: on which states does the weight of violent crime rest?
 sway = jax.jit(jax.grad(lambda b: lasso(start, A, b, 0.1 * HIGHEST)[0]))(B)
 most = np.argsort(-np.abs(sway))[:3]
-print("the weight of violent crime rests most on", ", ".join(table.index[most]))
+print("The weight of violent crime rests most on", ", ".join(table.index[most]))
 
 # %% Picture
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}

