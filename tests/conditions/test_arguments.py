@@ -189,6 +189,9 @@ MISTAKES = {
     "returns real numbers": lambda: conditions.kkt(_square, inequality=lambda x, t: x + 1j)(
         (X, X), X
     ),
+    "floating-point numbers": lambda: conditions.kkt(_square, inequality=lambda x, t: x <= t)(
+        (X, X), X
+    ),
     "a tree like the unknown": lambda: conditions.proximal_gradient(_square, lambda y, t: y[:1])(
         X, X
     ),

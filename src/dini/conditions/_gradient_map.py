@@ -129,10 +129,10 @@ def _displacement(
 
     def project(y: _Vector) -> _Vector:
         out = projection(view.unravel(y))
-        if (given := _shapes(out)) != (wanted := _shapes(x)):
+        if _shapes(out) != _shapes(x):
             raise TypeError(
                 f"dini.conditions.{name}: the projection or prox must return a tree like the "
-                f"unknown, {describe(wanted)}, and returns {describe(given)}."
+                f"unknown, {describe(x)}, and returns {describe(out)}."
             )
         return view.ravel(out)
 
@@ -158,4 +158,5 @@ def _radius(precision: Precision, known: _Vector, y: _Vector, f_value: _Vector) 
 
 
 def _shapes(tree: PyTree) -> PyTree:
-    return jtu.tree_map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), tree)
+    """What two trees share whose real numbers correspond."""
+    return jtu.tree_map(lambda x: (jnp.shape(x), jnp.iscomplexobj(x)), tree)

@@ -122,8 +122,10 @@ def _numbers(value: PyTree, multiplier: PyTree, is_real: bool) -> _Vector:
             f"own. The constraint returns {describe(value)}, and the multiplier is "
             f"{describe(multiplier)}."
         )
-    if is_real and any(jnp.iscomplexobj(x) for x in jax.tree.leaves(value)):
+    kind = jnp.floating if is_real else jnp.inexact
+    if not all(jnp.issubdtype(jnp.result_type(x), kind) for x in jax.tree.leaves(value)):
         raise TypeError(
-            f"dini.conditions.kkt: an inequality returns real numbers, and it is {describe(value)}."
+            "dini.conditions.kkt: a constraint returns floating-point numbers, h(x) or g(x), and "
+            f"an inequality returns real numbers; this one returns {describe(value)}."
         )
     return view.ravel(value)
