@@ -78,8 +78,8 @@ def _kkt(
             _numbers(c(x), part, c is inequality)
             for c, part in zip(constraints, z[1:], strict=True)
         ]
-        forces = (jnp.vdot(m, c) for m, c in zip(multipliers, values, strict=True))
-        return objective(v) + sum(forces).astype(view.dtype), values
+        forces = [jnp.vdot(m, c) for m, c in zip(multipliers, values, strict=True)]
+        return sum(forces, objective(v)).astype(view.dtype), values
 
     v = view.ravel(z[0])
     gradient, rows = jax.grad(lagrangian, has_aux=True)(v)
