@@ -49,6 +49,7 @@ def test_unknown_is_a_tree_and_arguments_have_keywords():
     assert_close(actual, jax.jacrev(closed, (0, 1, 2, 3))(*args), 1e-10)
 
 
+@pytest.mark.slow
 def test_functions_of_a_condition_may_capture_what_is_differentiated():
     def shrunk(width, target):
         F = conditions.proximal_gradient(

@@ -9,11 +9,11 @@ from dini.testing import check_rule
 from tests.support.battery import real_vector
 from tests.support.compare import assert_close
 from tests.support.constrained import BOX, LASSO, PROBLEMS, RIDGE, repeated
-from tests.support.marks import case, slow
+from tests.support.marks import case
 from tests.support.outcome import assert_right, compiled
 from tests.support.programmes import INEQUALITIES, PROGRAMMES
 
-_QUICK = ("lasso", "inequality programme")
+_QUICK = ("lasso",)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_optimum_agrees_with_its_closed_form(problem):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("problem", [LASSO, INEQUALITIES], ids=str)
+@pytest.mark.parametrize("problem", [INEQUALITIES], ids=str)
 def test_optimum_passes_check_rule(problem):
     x, back = real_vector(jax.tree.map(jnp.asarray, problem.q))
     solution = problem.solution()
@@ -35,7 +35,8 @@ def test_optimum_passes_check_rule(problem):
     assert report.verdict == "pass", report
 
 
-@pytest.mark.parametrize("problem", [LASSO, slow(BOX), slow(INEQUALITIES)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", [LASSO, INEQUALITIES], ids=str)
 def test_derivatives_at_a_known_optimum(problem):
     q = jax.tree.map(jnp.asarray, problem.q)
     z = problem.closed(q)
@@ -81,6 +82,7 @@ def test_residual_of_a_stationary_point_is_the_gradient():
     assert_close(RIDGE.condition(x, q), gradient, 1e-14)
 
 
+@pytest.mark.slow
 def test_residual_away_from_the_optimum_is_not_zero():
     q = jax.tree.map(jnp.asarray, LASSO.q)
     few = repeated(LASSO.condition.functions[0], LASSO.condition.functions[1], steps=3)
