@@ -68,7 +68,7 @@ def test_optimum_by_the_equation_itself():
 def test_one_step_of_projected_gradient_is_the_first_term_of_neumanns_series():
     """F = T − z, so that the map of the series is T: a contraction where the Hessian is below 2."""
     rough = BOX.solution(adjoint=dini.Neumann(200))
-    q = jax.tree.map(jnp.asarray, BOX.q)
+    q = jax.tree.map(jnp.asarray, BOX.q | {k: 0.2 * BOX.q[k] for k in "Qp"})
     assert_close(rough(q), BOX.closed(q), 1e-9)
     actual = jax.jvp(lambda p: rough(q | {"p": p}), (q["p"],), (jnp.ones(4),))[1]
     expected = jax.jvp(lambda p: BOX.closed(q | {"p": p}), (q["p"],), (jnp.ones(4),))[1]
@@ -83,10 +83,9 @@ def test_residual_of_a_stationary_point_is_the_gradient():
 
 
 @pytest.mark.slow
-def test_residual_away_from_the_optimum_is_not_zero():
+def test_solver_that_stops_early_is_refused():
     q = jax.tree.map(jnp.asarray, LASSO.q)
     few = repeated(LASSO.condition.functions[0], LASSO.condition.functions[1], steps=3)
-    assert jnp.max(jnp.abs(LASSO.condition(few(LASSO.guess, q), q))) > 1e-3
     decorated = dini.custom_root(LASSO.condition)(few)
     with pytest.raises(RuntimeError, match="not solved"):
         jax.block_until_ready(decorated(LASSO.guess, q))
