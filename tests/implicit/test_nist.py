@@ -63,7 +63,7 @@ def estimator(problem):
         b = scipy.optimize.least_squares(
             lambda b: y - model(b), start, jac="cs", x_scale="jac", xtol=1e-12, max_nfev=2000
         ).x
-        for _ in range(20):  # Gauss and Newton's steps, for the last digits
+        for _ in range(200):  # Gauss and Newton's steps, for the last digits
             steps = 1e-30j * np.diag(b)
             jacobian = np.stack([model(b + step).imag for step in steps], axis=1) / 1e-30
             b = b * (1 + np.linalg.lstsq(jacobian, y - model(b))[0])
