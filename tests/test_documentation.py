@@ -29,6 +29,7 @@ def test_every_export_has_a_page() -> None:
     exports += [name for name in vars(dini) if name.startswith(("implicit_", "custom_", "root_"))]
     exports += ["external", "forward_mode", "linear_map", "matrix_function", "symbolic_rule"]
     assert "custom_rule" in exports
+    exports += [f"conditions.{name}" for name in vars(dini.conditions) if name[0].islower()]
     exports += [f"numeric.{name}" for name in vars(dini.numeric) if not name.startswith("_")]
     exports += [f"testing.{name}" for name in vars(dini.testing) if not name.startswith("_")]
     assert len(exports) > 10

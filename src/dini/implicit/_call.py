@@ -15,6 +15,7 @@ import optimistix as optx
 from jaxtyping import PyTree
 
 from dini._tree import asarrays
+from dini.conditions import Condition
 from dini.implicit._options import Options
 
 _JAX_FUNCTIONS = (type(jax.jit(abs)), jax.custom_jvp, jax.custom_vjp)
@@ -157,6 +158,8 @@ def _solution(posed: Any) -> optx.Solution:
 def apply_user(fn: Callable, z: PyTree, arguments: PyTree) -> Any:
     """The user's function of z, with the arguments of the call; a method's self stands first."""
     bound, args, kwargs = arguments
+    if isinstance(fn, Condition):
+        fn, bound = fn.of_method(*bound), ()
     return fn(*bound, z, *args, **kwargs)
 
 

@@ -27,8 +27,9 @@ _SLACK = 10.0
 _FAILED = (
     "{name} was not solved: the solver failed, or the error estimated in z is larger than "
     "atol + rtol |z|, or something was not finite, or the solution is not a regular one (a root "
-    "must be simple, a minimum must not be a saddle or flat). The unknown is {unknown}. {remedy}; "
-    "with throw=False the solution is NaN, and `.solve(...)` tells the reason in its `result`."
+    "must be simple, a minimum not a saddle or flat, a condition not at a tie or kink). The "
+    "unknown is {unknown}. {remedy}; with throw=False the solution is NaN, and `.solve(...)` tells "
+    "the reason in its `result`."
 )
 _REMEDY = "Try another guess or solver, a larger max_steps, or larger tolerances"
 _FOREIGN_REMEDY = (

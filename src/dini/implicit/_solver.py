@@ -11,6 +11,7 @@ import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from dini._tree import Closed, RealView, asarrays
+from dini.conditions import Condition
 from dini.implicit import _problem
 from dini.implicit._call import Decorated, apply_user, inexact, split_aux
 from dini.implicit._options import Options, SolverOptions
@@ -45,16 +46,18 @@ def _pose(
         z, aux = split_aux(out, options.has_aux, name, "the solver")
         return asarrays(z), jtu.tree_map(_computed, aux)
 
-    def value(z: PyTree, arguments: PyTree) -> PyTree:
-        return inexact(apply_user(fn, z, arguments))
-
     closed_solver = Closed(pair, guess, arguments)
     z, aux = eqx.filter_eval_shape(closed_solver, guess, arguments)
-    closed = Closed(value, z, arguments)
-    check_output(problem, name, z, eqx.filter_eval_shape(closed, z, arguments))
     eps = RealView(z).eps
     rtol = eps**0.5 if options.rtol is None else options.rtol
     atol = eps**0.5 if options.atol is None else options.atol
+    equation_fn = fn.within(rtol, atol) if isinstance(fn, Condition) else fn
+
+    def value(z: PyTree, arguments: PyTree) -> PyTree:
+        return inexact(apply_user(equation_fn, z, arguments))
+
+    closed = Closed(value, z, arguments)
+    check_output(problem, name, z, eqx.filter_eval_shape(closed, z, arguments))
     equation = Equation(problem, closed, options.linear(problem, name, rtol), rtol, atol)
     adjoint = options.configured_adjoint(name, rtol)
     constants = eqx.filter(aux, _is_struct, inverse=True)
