@@ -1,0 +1,224 @@
+"""Success and cost of root finders on standard systems: dini's, Optimistix's and SciPy's.
+
+    python benchmarks/solvers.py [--limit 10] [--total 600] [--only WORD ...]
+
+A system counts as solved if the point returned is one: Newton's step from it, or for a scalar the
+distance from the known root, is within 1e-6 (1 + |z|) in every unknown. What the solver says does
+not matter, except that a success that is none is marked as false. The cost is the number of
+evaluations of F and of products with ∂F, counted in F itself. The tables in docs/solvers.md are
+made from the result by benchmarks/solver_tables.py.
+"""
+
+import argparse
+import multiprocessing
+import queue
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1]))  # for tests.support
+
+from contestants import BRACKETS, FIXED_POINTS, MATRIX_FREE, ROOTS, STEPS, TOL, Answer
+from counting import Counted
+from harness import save
+from tests.support import systems
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_cpu_enable_async_dispatch", False)  # callbacks may starve otherwise
+VERIFIED = 1e-6
+COMPILING = 30.0  # seconds that the first solve of a solver has beyond the limit
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A system of one class, and where each solve begins: (start, args, bracket, known root)."""
+
+    kind: str
+    name: str
+    size: int
+    fun: Callable
+    starts: tuple[tuple, ...]
+
+    @property
+    def contestants(self) -> dict[str, Callable]:
+        """Who takes part."""
+        others = {"scalar": BRACKETS, "fixed point": FIXED_POINTS, "large": MATRIX_FREE}
+        return others.get(self.kind, ROOTS)
+
+
+def problems() -> Iterator[Problem]:
+    """All of them."""
+    classes = {
+        "small": systems.minpack() + systems.small(),
+        "large": systems.large(),
+        "fixed point": systems.fixed_points(),
+    }
+    for kind, members in classes.items():
+        for s in members:
+            starts = tuple((z, None, None, None) for z in s.starts)
+            yield Problem(kind, s.name, s.size, s.fun, starts)
+    for family in systems.BRACKETS:
+        starts = tuple(
+            (np.asarray((i.lower + i.upper) / 2), np.asarray(i.parameter), i[1:3], i.root)
+            for i in family.instances
+        )
+        yield Problem("scalar", family.name, 1, family.fun, starts)
+
+
+def solve(counted: Counted, run: Callable, start: tuple) -> dict[str, Any]:
+    """Runs one solver from one start: the outcome, and the cost."""
+    z, args, bracket, root = start
+    counted.tally.clear()
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            answer = run(counted, z, args, bracket)
+    except Exception as error:  # a solver that raises has failed, and the others go on
+        return {"outcome": "failed", "cost": sum(counted.tally.values()), "why": repr(error)[:80]}
+    cost = dict(counted.tally)
+    if verified(counted, answer, args, root):
+        outcome = "solved"
+    else:
+        outcome = "false" if answer.said else "failed"
+    return {"outcome": outcome, "cost": sum(cost.values()), "reported": answer.reported}
+
+
+def verified(counted: Counted, answer: Answer, args: Any, root: float | None) -> bool:
+    """Whether the answer is a solution, by our own reckoning."""
+    if not np.all(np.isfinite(answer.z)):
+        return False
+    error = counted.correction(answer.z, args)
+    if root is not None and np.any(error):
+        error = answer.z - root
+    return bool(np.all(np.abs(error) <= VERIFIED * (1 + np.abs(answer.z))))
+
+
+def work(pipe: Connection) -> None:
+    """A process that solves what it is sent: (problem, [(solver, start), ...])."""
+    everything = list(problems())
+    while True:
+        number, todo = pipe.recv()
+        problem = everything[number]
+        counted = Counted(problem.fun, problem.kind == "fixed point")
+        for solver, start in todo:
+            pipe.send(solve(counted, problem.contestants[solver], problem.starts[start]))
+        jax.clear_caches()
+
+
+class Worker:
+    """A process of its own, so that a solve that takes too long can be stopped."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=work, args=(other,), daemon=True)
+        self.process.start()
+        self.fresh = True
+
+    def results(
+        self, number: int, todo: list[tuple[str, int]], limit: float
+    ) -> Iterator[dict[str, Any] | None]:
+        """One result for each in `todo`; None, and no more, where one took too much."""
+        self.pipe.send((number, todo))
+        before = None
+        for solver, _ in todo:
+            allowance = COMPILING if solver != before or self.fresh else 0.0
+            try:
+                result = self.pipe.recv() if self.pipe.poll(limit + allowance) else None
+            except EOFError:  # the system has ended it, for want of memory
+                result = None
+            before, self.fresh = solver, False
+            yield result
+            if result is None:
+                self.process.kill()
+                return
+
+
+def serve(tasks: queue.Queue, found: dict, limit: float, end: float) -> None:
+    """Takes problems from the queue until it is empty. Results are by number, solver and start."""
+    worker = Worker()
+    everything = list(problems())
+    while (number := tasks.get()) is not None:
+        problem = everything[number]
+        todo = [(s, k) for s in problem.contestants for k in range(len(problem.starts))]
+        while todo and time.monotonic() < end:
+            done = 0
+            for result in worker.results(number, todo, limit):
+                found[number, *todo[done]] = result or {"outcome": "stopped", "cost": 0}
+                done += 1
+                if result is None:
+                    worker = Worker()
+            todo = todo[done:]
+        found |= {(number, *one): {"outcome": "not run", "cost": 0} for one in todo}
+        print(f"{problem.kind:12} {problem.name} ({problem.size})", flush=True)
+    worker.process.kill()
+
+
+def run(words: list[str], limit: float, total: float, workers: int = 2) -> list[dict[str, Any]]:
+    """Everything: one row for each problem and solver, with a list of outcomes and one of costs."""
+    everything = list(problems())
+    tasks: queue.Queue[int | None] = queue.Queue()
+    for number, problem in enumerate(everything):
+        if not words or any(word in f"{problem.kind}: {problem.name}" for word in words):
+            tasks.put(number)
+    for _ in range(workers):
+        tasks.put(None)
+    found: dict[tuple[int, str, int], dict[str, Any]] = {}
+    end = time.monotonic() + total
+    threads = [
+        threading.Thread(target=serve, args=(tasks, found, limit, end)) for _ in range(workers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [
+        _row(everything[n], solver, [found[n, solver, k] for k in range(len(everything[n].starts))])
+        for n in sorted({number for number, _, _ in found})
+        for solver in everything[n].contestants
+    ]
+
+
+def _row(problem: Problem, solver: str, results: list[dict[str, Any]]) -> dict[str, Any]:
+    odd = [
+        (r["reported"], r["cost"]) for r in results if r.get("reported") not in (None, r["cost"])
+    ]
+    if odd:
+        print(f"{solver} on {problem.name} reports another cost than was counted: {odd}")
+    return {
+        "class": problem.kind,
+        "system": problem.name,
+        "size": problem.size,
+        "solver": solver,
+        "outcomes": [r["outcome"] for r in results],
+        "costs": [r["cost"] for r in results],
+    }
+
+
+def main() -> None:
+    """Runs and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--limit", type=float, default=10, help="seconds a solve may take")
+    parser.add_argument("--total", type=float, default=600, help="seconds for everything")
+    parser.add_argument("--only", nargs="*", default=[], help="words in 'class: system'")
+    options = parser.parse_args()
+    rows = run(options.only, options.limit, options.total)
+    if options.only:
+        for row in rows:
+            print(row)
+    else:
+        about = {"tolerance": TOL, "verified": VERIFIED, "steps": STEPS, "limit": options.limit}
+        save("solvers", rows, **about)
+
+
+if __name__ == "__main__":
+    main()
