@@ -75,11 +75,17 @@ def _bracketed(method: str) -> Callable:
 
 
 def _ours(*names: str) -> dict[str, Callable]:
+    """Those of our solvers that there are, by name."""
+    inner = {"Continuation": (optx.Newton(TOL, TOL),)}
     solvers = {name: getattr(dini, name, None) for name in names}
-    return {f"dini {name}": _in_jax(made(TOL, TOL)) for name, made in solvers.items() if made}
+    return {
+        f"dini {name}": _in_jax(made(*inner.get(name, (TOL, TOL))))
+        for name, made in solvers.items()
+        if made
+    }
 
 
-ROOTS = _ours("NewtonKrylov", "Broyden") | {
+ROOTS = _ours("NewtonKrylov", "Broyden", "Continuation") | {
     "optx Newton": _in_jax(optx.Newton(TOL, TOL)),
     "optx Newton, GMRES": _in_jax(optx.Newton(TOL, TOL, linear_solver=lx.GMRES(TOL, TOL))),
     "optx Chord": _in_jax(optx.Chord(TOL, TOL)),

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, gmres
 import dini
 
 DIRECT = 500  # unknowns up to which a Newton step is found by a dense solve
+UNDERFLOW = 1e-300  # a residual as small as this is zero
 
 
 class Counted:
@@ -79,12 +80,12 @@ class Counted:
     def correction(self, z: np.ndarray, args: Any = None) -> np.ndarray:
         """Newton's step from z, uncounted: the error of z, whatever the scale of F.
 
-        NaN where the step does not reduce the linear model: at a z where ∂F is singular and F is
-        not zero.
+        Zero where F has underflowed, and NaN where ∂F is singular and F is not zero: the step
+        does not solve the linear model.
         """
         z = jnp.asarray(z)
         value = np.asarray(self._value(z, args))
-        if not np.any(value):
+        if np.max(np.abs(value)) < UNDERFLOW:
             return np.zeros_like(value)
         if z.size <= DIRECT:
             matrix = np.asarray(self._jacobian(z, args)).reshape(z.size, z.size)

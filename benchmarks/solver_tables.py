@@ -60,7 +60,10 @@ class Tables:
     def __init__(self, data: dict[str, Any]) -> None:
         self.about = data["about"]
         self.all = list(solves(data["rows"]))
-        self.solvers = list(dict.fromkeys(s.solver for s in self.all))
+        self.solvers = sorted(
+            dict.fromkeys(s.solver for s in self.all),
+            key=lambda s: list(FAMILIES).index(s.split()[0]),
+        )
         self.costs = {(s.problem, s.solver): s.cost for s in self.all if s.outcome == "solved"}
 
     def problems(self, kind: str) -> list[tuple[str, str, int]]:
@@ -95,7 +98,7 @@ class Tables:
     def overview(self) -> str:
         """Solver by class: solved, false successes, and cost against the cheapest of all."""
         lines = [["solver", *CLASSES.values()]]
-        lines.append(["of", *(str(len(self.problems(kind))) for kind in CLASSES)])
+        lines.append(["problems", *(str(len(self.problems(kind))) for kind in CLASSES)])
         for solver in self.solvers:
             cells = [self._cell(kind, solver) for kind in CLASSES]
             lines.append([_label(solver), *cells])
@@ -119,7 +122,7 @@ class Tables:
         extra = _mean(
             [self.costs[p, solver] / b[0] for p, b in zip(done, cheapest, strict=True) if b]
         )
-        text = f"{len(done)} × {extra:.1f}" if done else "0"
+        text = f"{len(done)} (× {extra:.1f})" if done else "0"
         return text + (f", {false} false" if false else "")
 
     def verdicts(self) -> str:
@@ -154,10 +157,10 @@ class Tables:
                     (sum((p, s) not in self.costs for p in problem), self._sum(problem, s), s)
                     for s in solvers
                 ]
-                missed, cost, solver = min(ranked)
+                missed, cost, solver = min(ranked, default=(len(problem), 0, ""))
                 done = missed < len(problem)
                 cells.append(f"{cost} ({_label(solver, short=True)})" if done else "–")
-            lines.append([system if not start else f"{system}, start × {10**start}", *cells])
+            lines.append([system if not start else f"{system}, start {start + 1}", *cells])
         return _markdown(lines)
 
     def _grouped(self, kind: str) -> list[list[tuple[str, str, int]]]:

@@ -1,15 +1,17 @@
 """Success and cost of root finders on standard systems: dini's, Optimistix's and SciPy's.
 
-    python benchmarks/solvers.py [--limit 10] [--total 600] [--only WORD ...]
+    python benchmarks/solvers.py [--systems WORD ...] [--solvers WORD ...]
 
 A system counts as solved if the point returned is one: Newton's step from it, or for a scalar the
 distance from the known root, is within 1e-6 (1 + |z|) in every unknown. What the solver says does
 not matter, except that a success that is none is marked as false. The cost is the number of
 evaluations of F and of products with ∂F, counted in F itself. The tables in docs/solvers.md are
-made from the result by benchmarks/solver_tables.py.
+made from the result by benchmarks/solver_tables.py. With words, only the systems ("small: wood")
+and solvers ("dini Broyden") that contain one are run; what else was measured before is kept.
 """
 
 import argparse
+import json
 import multiprocessing
 import queue
 import sys
@@ -29,7 +31,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # for tests.support
 
 from contestants import BRACKETS, FIXED_POINTS, MATRIX_FREE, ROOTS, STEPS, TOL, Answer
 from counting import Counted
-from harness import save
+from harness import RESULTS, save
 from tests.support import systems
 
 jax.config.update("jax_enable_x64", True)
@@ -47,6 +49,11 @@ class Problem:
     size: int
     fun: Callable
     starts: tuple[tuple, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of starts."""
+        return len(self.starts)
 
     @property
     def contestants(self) -> dict[str, Callable]:
@@ -82,14 +89,12 @@ def solve(counted: Counted, run: Callable, start: tuple) -> dict[str, Any]:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             answer = run(counted, z, args, bracket)
+            cost = sum(counted.tally.values())
+            right = verified(counted, answer, args, root)
     except Exception as error:  # a solver that raises has failed, and the others go on
         return {"outcome": "failed", "cost": sum(counted.tally.values()), "why": repr(error)[:80]}
-    cost = dict(counted.tally)
-    if verified(counted, answer, args, root):
-        outcome = "solved"
-    else:
-        outcome = "false" if answer.said else "failed"
-    return {"outcome": outcome, "cost": sum(cost.values()), "reported": answer.reported}
+    outcome = "solved" if right else "false" if answer.said else "failed"
+    return {"outcome": outcome, "cost": cost, "reported": answer.reported}
 
 
 def verified(counted: Counted, answer: Answer, args: Any, root: float | None) -> bool:
@@ -125,15 +130,16 @@ class Worker:
         self.fresh = True
 
     def results(
-        self, number: int, todo: list[tuple[str, int]], limit: float
+        self, number: int, todo: list[tuple[str, int]], limit: float, end: float
     ) -> Iterator[dict[str, Any] | None]:
         """One result for each in `todo`; None, and no more, where one took too much."""
         self.pipe.send((number, todo))
         before = None
         for solver, _ in todo:
-            allowance = COMPILING if solver != before or self.fresh else 0.0
+            allowed = limit + (COMPILING if solver != before or self.fresh else 0.0)
             try:
-                result = self.pipe.recv() if self.pipe.poll(limit + allowance) else None
+                came = self.pipe.poll(max(0.0, min(allowed, end - time.monotonic())))
+                result = self.pipe.recv() if came else None
             except EOFError:  # the system has ended it, for want of memory
                 result = None
             before, self.fresh = solver, False
@@ -144,16 +150,15 @@ class Worker:
 
 
 def serve(tasks: queue.Queue, found: dict, limit: float, end: float) -> None:
-    """Takes problems from the queue until it is empty. Results are by number, solver and start."""
+    """Takes tasks from the queue until it is empty. Results are by number, solver and start."""
     worker = Worker()
-    everything = list(problems())
-    while (number := tasks.get()) is not None:
-        problem = everything[number]
-        todo = [(s, k) for s in problem.contestants for k in range(len(problem.starts))]
+    while (task := tasks.get()) is not None:
+        number, problem, todo = task
         while todo and time.monotonic() < end:
             done = 0
-            for result in worker.results(number, todo, limit):
-                found[number, *todo[done]] = result or {"outcome": "stopped", "cost": 0}
+            for result in worker.results(number, todo, limit, end):
+                outcome = "stopped" if time.monotonic() < end else "not run"
+                found[number, *todo[done]] = result or {"outcome": outcome, "cost": 0}
                 done += 1
                 if result is None:
                     worker = Worker()
@@ -163,29 +168,31 @@ def serve(tasks: queue.Queue, found: dict, limit: float, end: float) -> None:
     worker.process.kill()
 
 
-def run(words: list[str], limit: float, total: float, workers: int = 2) -> list[dict[str, Any]]:
-    """Everything: one row for each problem and solver, with a list of outcomes and one of costs."""
-    everything = list(problems())
-    tasks: queue.Queue[int | None] = queue.Queue()
-    for number, problem in enumerate(everything):
-        if not words or any(word in f"{problem.kind}: {problem.name}" for word in words):
-            tasks.put(number)
+def run(
+    systems: list[str], solvers: list[str], limit: float, total: float, workers: int = 2
+) -> list[dict[str, Any]]:
+    """One row for each problem and solver, with a list of outcomes and one of costs."""
+    tasks: queue.Queue = queue.Queue()
+    chosen = []
+    for number, problem in enumerate(problems()):
+        names = [s for s in problem.contestants if _named(s, solvers)]
+        if _named(f"{problem.kind}: {problem.name}", systems):
+            tasks.put((number, problem, [(s, k) for s in names for k in range(problem.count)]))
+            chosen += [(number, problem, s) for s in names]
     for _ in range(workers):
         tasks.put(None)
     found: dict[tuple[int, str, int], dict[str, Any]] = {}
-    end = time.monotonic() + total
-    threads = [
-        threading.Thread(target=serve, args=(tasks, found, limit, end)) for _ in range(workers)
-    ]
+    arguments = (tasks, found, limit, time.monotonic() + total)
+    threads = [threading.Thread(target=serve, args=arguments) for _ in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [
-        _row(everything[n], solver, [found[n, solver, k] for k in range(len(everything[n].starts))])
-        for n in sorted({number for number, _, _ in found})
-        for solver in everything[n].contestants
-    ]
+    return [_row(p, s, [found[n, s, k] for k in range(p.count)]) for n, p, s in chosen]
+
+
+def _named(name: str, words: list[str]) -> bool:
+    return not words or any(word in name for word in words)
 
 
 def _row(problem: Problem, solver: str, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -204,20 +211,31 @@ def _row(problem: Problem, solver: str, results: list[dict[str, Any]]) -> dict[s
     }
 
 
+def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, and the earlier ones of solvers and systems that were not run."""
+    path = RESULTS / "solvers.json"
+    earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    known = {_key(row): row for row in earlier + rows}
+    order = [(p.kind, p.name, p.size, s) for p in problems() for s in p.contestants]
+    return [known[key] for key in order if key in known]
+
+
+def _key(row: dict[str, Any]) -> tuple:
+    return row["class"], row["system"], row["size"], row["solver"]
+
+
 def main() -> None:
     """Runs and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=float, default=10, help="seconds a solve may take")
     parser.add_argument("--total", type=float, default=600, help="seconds for everything")
-    parser.add_argument("--only", nargs="*", default=[], help="words in 'class: system'")
-    options = parser.parse_args()
-    rows = run(options.only, options.limit, options.total)
-    if options.only:
-        for row in rows:
-            print(row)
-    else:
-        about = {"tolerance": TOL, "verified": VERIFIED, "steps": STEPS, "limit": options.limit}
-        save("solvers", rows, **about)
+    parser.add_argument("--systems", nargs="*", default=[], help="words in 'class: system'")
+    parser.add_argument("--solvers", nargs="*", default=[], help="words in the solver's name")
+    given = parser.parse_args()
+    rows = run(given.systems, given.solvers, given.limit, given.total)
+    if given.systems or given.solvers:
+        rows = merged(rows)
+    save("solvers", rows, tolerance=TOL, verified=VERIFIED, steps=STEPS)
 
 
 if __name__ == "__main__":
