@@ -99,7 +99,11 @@ class Counted:
     def _iterative(
         self, z: jax.Array, args: Any, value: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        mv = jax.jit(lambda v: jax.jvp(lambda z: self._residual(z, args), (z,), (v,))[1])
-        operator = LinearOperator((z.size, z.size), matvec=lambda v: np.array(mv(v)), dtype=float)
+        def product(z: jax.Array, v: np.ndarray) -> jax.Array:
+            return jax.jvp(lambda z: self._residual(z, args), (z,), (v,))[1]
+
+        compiled = jax.jit(product)
+        mv = lambda v: np.array(compiled(z, v))
+        operator = LinearOperator((z.size, z.size), matvec=mv, dtype=float)
         step, _ = gmres(operator, value, rtol=1e-3, restart=500, maxiter=2)
-        return step, np.asarray(mv(step)) - value
+        return step, mv(step) - value
