@@ -80,8 +80,8 @@ class Counted:
     def correction(self, z: np.ndarray, args: Any = None) -> np.ndarray:
         """Newton's step from z, uncounted: the error of z, whatever the scale of F.
 
-        Zero where F has underflowed, and NaN where ∂F is singular and F is not zero: the step
-        does not solve the linear model.
+        Zero where F has underflowed; NaN where F or ∂F is not finite, and where ∂F is singular and
+        F is not zero: the step does not solve the linear model.
         """
         z = jnp.asarray(z)
         value = np.asarray(self._value(z, args))
@@ -89,6 +89,8 @@ class Counted:
             return np.zeros_like(value)
         if z.size <= DIRECT:
             matrix = np.asarray(self._jacobian(z, args)).reshape(z.size, z.size)
+            if not (np.all(np.isfinite(matrix)) and np.all(np.isfinite(value))):
+                return np.full_like(value, np.nan)
             step = np.linalg.lstsq(matrix, value.ravel())[0]
             left = matrix @ step - value.ravel()
         else:

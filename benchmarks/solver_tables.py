@@ -21,7 +21,7 @@ CLASSES = {
     "scalar": "Scalar equations with a bracket",
     "fixed point": "Fixed points",
 }
-SIGNS = {"failed": "–", "false": "false", "stopped": "slow", "not run": "?"}
+SIGNS = {"failed": "–", "false": "false", "stopped": "slow"}
 
 
 class Solve(NamedTuple):
@@ -127,7 +127,7 @@ class Tables:
 
     def verdicts(self) -> str:
         """Of each class, which of ours is cheapest, against the cheapest peer."""
-        lines = [["class", "ours", "its closest peer", "cost against it"]]
+        lines = [["class", "ours", "its closest peer", "cost against it", "where both solve"]]
         for kind, title in CLASSES.items():
             ours = self.taking_part(kind, "dini")
             peers = [s for s in self.taking_part(kind) if s not in ours and self.solved(kind, s)]
@@ -139,7 +139,8 @@ class Tables:
             if rivals:
                 one = min(rivals, key=lambda s: rivals[s])
                 ratio, peer = rivals[one]
-                lines.append([title, _label(one), _label(peer), f"{ratio:.2f}"])
+                both = len(set(self.solved(kind, one)) & set(self.solved(kind, peer)))
+                lines.append([title, _label(one), _label(peer), f"{ratio:.2f}", str(both)])
         return _markdown(lines)
 
     def table(self, kind: str) -> str:
@@ -176,7 +177,7 @@ class Tables:
     def _group(self, group: list[tuple[str, str, int]], solver: str, outcomes: dict) -> str:
         done = [p for p in group if (p, solver) in self.costs]
         if len(group) == 1 and not done:
-            return SIGNS[outcomes[group[0], solver]]
+            return SIGNS.get(outcomes.get((group[0], solver), ""), "?")
         missed = len(group) - len(done)
         return str(self._sum(group, solver)) + (f", {missed} not solved" if missed else "")
 

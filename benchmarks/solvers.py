@@ -1,16 +1,19 @@
 """Success and cost of root finders on standard systems: dini's, Optimistix's and SciPy's.
 
-    python benchmarks/solvers.py [--systems WORD ...] [--solvers WORD ...]
+    python benchmarks/solvers.py [--systems WORD ...] [--solvers WORD ...] [--missing]
 
 A system counts as solved if the point returned is one: Newton's step from it, or for a scalar the
 distance from the known root, is within 1e-6 (1 + |z|) in every unknown. What the solver says does
 not matter, except that a success that is none is marked as false. The cost is the number of
-evaluations of F and of products with ∂F, counted in F itself. The tables in docs/solvers.md are
-made from the result by benchmarks/solver_tables.py. With words, only the systems ("small: wood")
-and solvers ("dini Broyden") that contain one are run; what else was measured before is kept.
+evaluations of F and of products with ∂F, counted in F itself.
+
+With words, only the systems ("small: wood") and solvers ("dini Broyden") that contain one are run;
+what else was measured before is kept. What the total left no time for is left out, and --missing
+makes up for it. benchmarks/solver_tables.py makes the tables in docs/solvers.md.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import queue
@@ -110,6 +113,7 @@ def verified(counted: Counted, answer: Answer, args: Any, root: float | None) ->
 def work(pipe: Connection) -> None:
     """A process that solves what it is sent: (problem, [(solver, start), ...])."""
     everything = list(problems())
+    pipe.send("ready")
     while True:
         number, todo = pipe.recv()
         problem = everything[number]
@@ -127,7 +131,7 @@ class Worker:
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=work, args=(other,), daemon=True)
         self.process.start()
-        self.fresh = True
+        self.pipe.recv()
 
     def results(
         self, number: int, todo: list[tuple[str, int]], limit: float, end: float
@@ -136,13 +140,13 @@ class Worker:
         self.pipe.send((number, todo))
         before = None
         for solver, _ in todo:
-            allowed = limit + (COMPILING if solver != before or self.fresh else 0.0)
+            allowed = limit + (COMPILING if solver != before else 0.0)
             try:
                 came = self.pipe.poll(max(0.0, min(allowed, end - time.monotonic())))
                 result = self.pipe.recv() if came else None
             except EOFError:  # the system has ended it, for want of memory
                 result = None
-            before, self.fresh = solver, False
+            before = solver
             yield result
             if result is None:
                 self.process.kill()
@@ -169,16 +173,15 @@ def serve(tasks: queue.Queue, found: dict, limit: float, end: float) -> None:
 
 
 def run(
-    systems: list[str], solvers: list[str], limit: float, total: float, workers: int = 2
+    chosen: list[tuple[int, Problem, str]], limit: float, total: float, workers: int = 2
 ) -> list[dict[str, Any]]:
     """One row for each problem and solver, with a list of outcomes and one of costs."""
     tasks: queue.Queue = queue.Queue()
-    chosen = []
-    for number, problem in enumerate(problems()):
-        names = [s for s in problem.contestants if _named(s, solvers)]
-        if _named(f"{problem.kind}: {problem.name}", systems):
-            tasks.put((number, problem, [(s, k) for s in names for k in range(problem.count)]))
-            chosen += [(number, problem, s) for s in names]
+    for number, group in itertools.groupby(chosen, key=lambda one: one[0]):
+        members = list(group)
+        problem = members[0][1]
+        todo = [(solver, k) for _, _, solver in members for k in range(problem.count)]
+        tasks.put((number, problem, todo))
     for _ in range(workers):
         tasks.put(None)
     found: dict[tuple[int, str, int], dict[str, Any]] = {}
@@ -188,11 +191,11 @@ def run(
         thread.start()
     for thread in threads:
         thread.join()
-    return [_row(p, s, [found[n, s, k] for k in range(p.count)]) for n, p, s in chosen]
-
-
-def _named(name: str, words: list[str]) -> bool:
-    return not words or any(word in name for word in words)
+    rows = [_row(p, s, [found[n, s, k] for k in range(p.count)]) for n, p, s in chosen]
+    complete = [row for row in rows if "not run" not in row["outcomes"]]
+    if len(complete) < len(rows):
+        print(f"time ran out: {len(rows) - len(complete)} of {len(rows)} rows are missing")
+    return complete
 
 
 def _row(problem: Problem, solver: str, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -211,17 +214,17 @@ def _row(problem: Problem, solver: str, results: list[dict[str, Any]]) -> dict[s
     }
 
 
-def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows, and the earlier ones of solvers and systems that were not run."""
-    path = RESULTS / "solvers.json"
-    earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    known = {_key(row): row for row in earlier + rows}
-    order = [(p.kind, p.name, p.size, s) for p in problems() for s in p.contestants]
-    return [known[key] for key in order if key in known]
+def order() -> list[tuple[int, Problem, str]]:
+    """All problems, numbered, each with all who take part."""
+    return [(n, p, s) for n, p in enumerate(problems()) for s in p.contestants]
 
 
 def _key(row: dict[str, Any]) -> tuple:
     return row["class"], row["system"], row["size"], row["solver"]
+
+
+def _named(name: str, words: list[str]) -> bool:
+    return not words or any(word in name for word in words)
 
 
 def main() -> None:
@@ -231,10 +234,21 @@ def main() -> None:
     parser.add_argument("--total", type=float, default=600, help="seconds for everything")
     parser.add_argument("--systems", nargs="*", default=[], help="words in 'class: system'")
     parser.add_argument("--solvers", nargs="*", default=[], help="words in the solver's name")
+    parser.add_argument("--missing", action="store_true", help="only what is not yet measured")
     given = parser.parse_args()
-    rows = run(given.systems, given.solvers, given.limit, given.total)
-    if given.systems or given.solvers:
-        rows = merged(rows)
+    path = RESULTS / "solvers.json"
+    known: dict[tuple, dict[str, Any]] = {}
+    if path.exists() and (given.systems or given.solvers or given.missing):
+        known = {_key(row): row for row in json.loads(path.read_text(encoding="utf-8"))["rows"]}
+    chosen = [
+        (n, p, s)
+        for n, p, s in order()
+        if _named(f"{p.kind}: {p.name}", given.systems) and _named(s, given.solvers)
+        if not (given.missing and (p.kind, p.name, p.size, s) in known)
+    ]
+    known |= {_key(row): row for row in run(chosen, given.limit, given.total)}
+    keys = [(p.kind, p.name, p.size, s) for _, p, s in order()]
+    rows = [known[key] for key in keys if key in known]
     save("solvers", rows, tolerance=TOL, verified=VERIFIED, steps=STEPS)
 
 
