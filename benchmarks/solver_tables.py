@@ -159,8 +159,9 @@ class Tables:
                     for s in solvers
                 ]
                 missed, cost, solver = min(ranked, default=(len(problem), 0, ""))
+                failed = "–" if any((p, s) in outcomes for p in problem for s in solvers) else "?"
                 done = missed < len(problem)
-                cells.append(f"{cost} ({_label(solver, short=True)})" if done else "–")
+                cells.append(f"{cost} ({_label(solver, short=True)})" if done else failed)
             lines.append([system if not start else f"{system}, start {start + 1}", *cells])
         return _markdown(lines)
 
@@ -183,7 +184,9 @@ class Tables:
 
     def page(self) -> str:
         """All of it."""
-        parts = [self.overview(), self.verdicts()]
+        missing = self.about["missing"]
+        warning = f"**Incomplete: {missing} measurements are missing.**\n" if missing else ""
+        parts = [warning] * bool(warning) + [self.overview(), self.verdicts()]
         for kind, title in CLASSES.items():
             parts.append(f"### {title}\n\n{self.table(kind)}")
         return "\n".join(parts)

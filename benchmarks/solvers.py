@@ -2,10 +2,10 @@
 
     python benchmarks/solvers.py [--systems WORD ...] [--solvers WORD ...] [--missing]
 
-A system counts as solved if the point returned is one: Newton's step from it, or for a scalar the
-distance from the known root, is within 1e-6 (1 + |z|) in every unknown. What the solver says does
-not matter, except that a success that is none is marked as false. The cost is the number of
-evaluations of F and of products with ∂F, counted in F itself.
+A system counts as solved if the point returned is one: Newton's step from it, or for a scalar and
+a singular root the distance from the root, is within 1e-6 (1 + |z|) in every unknown. What the
+solver says does not matter, except that a success that is none is marked as false. The cost is the
+number of evaluations of F and of products with ∂F, counted in F itself.
 
 With words, only the systems ("small: wood") and solvers ("dini Broyden") that contain one are run;
 what else was measured before is kept. What the total left no time for is left out, and --missing
@@ -74,7 +74,7 @@ def problems() -> Iterator[Problem]:
     }
     for kind, members in classes.items():
         for s in members:
-            starts = tuple((z, None, None, None) for z in s.starts)
+            starts = tuple((z, None, None, s.root) for z in s.starts)
             yield Problem(kind, s.name, s.size, s.fun, starts)
     for family in systems.BRACKETS:
         starts = tuple(
@@ -100,7 +100,7 @@ def solve(counted: Counted, run: Callable, start: tuple) -> dict[str, Any]:
     return {"outcome": outcome, "cost": cost, "reported": answer.reported}
 
 
-def verified(counted: Counted, answer: Answer, args: Any, root: float | None) -> bool:
+def verified(counted: Counted, answer: Answer, args: Any, root: Any) -> bool:
     """Whether the answer is a solution, by our own reckoning."""
     if not np.all(np.isfinite(answer.z)):
         return False
@@ -249,7 +249,8 @@ def main() -> None:
     known |= {_key(row): row for row in run(chosen, given.limit, given.total)}
     keys = [(p.kind, p.name, p.size, s) for _, p, s in order()]
     rows = [known[key] for key in keys if key in known]
-    save("solvers", rows, tolerance=TOL, verified=VERIFIED, steps=STEPS)
+    missing = len(keys) - len(rows)
+    save("solvers", rows, tolerance=TOL, verified=VERIFIED, steps=STEPS, missing=missing)
 
 
 if __name__ == "__main__":

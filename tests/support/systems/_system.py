@@ -15,11 +15,13 @@ class System:
         name: as in the literature.
         fun: F or T, of (z, args), in JAX.
         starts: the starting points, the standard one first.
+        root: where ∂F is singular at the root, the root; no Newton step tells it there.
     """
 
     name: str
     fun: Callable[[jax.Array, None], jax.Array]
     starts: tuple[np.ndarray, ...]
+    root: np.ndarray | None = None
 
     @property
     def size(self) -> int:

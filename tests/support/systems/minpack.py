@@ -152,7 +152,12 @@ def minpack() -> tuple[System, ...]:
         (broyden_banded, -np.ones(10), 3),
     ]
     systems = [
-        System(_name(fun), fun, tuple(factor * np.asarray(z) for factor in (1, 10, 100)[:count]))
+        System(
+            _name(fun),
+            fun,
+            tuple(factor * np.asarray(z) for factor in (1, 10, 100)[:count]),
+            np.zeros(4) if fun is powell_singular else None,
+        )
         for fun, z, count in cases
     ]
     systems[5:5] = [System("watson", watson, (np.zeros(n), np.full(n, 10.0))) for n in (6, 9)]
