@@ -1,5 +1,7 @@
-"""The snippets of README and docs run, in order, page by page."""
+"""The snippets of README and docs run, page by page; tables are what was measured."""
 
+import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +19,15 @@ def test_snippets_of_a_page_run(page: str) -> None:
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
     assert "__name__" in names
+
+
+def test_tables_of_solvers_are_those_measured() -> None:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/solver_tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = tables.PAGE.read_text(encoding="utf-8")
+    measured = tables.Tables(json.loads(tables.RESULTS.read_text(encoding="utf-8")))
+    assert tables.split(page)[1].strip() == measured.page().strip()
 
 
 def test_every_export_has_a_page() -> None:
