@@ -24,4 +24,4 @@ from dini.rules import (
     matrix_function as matrix_function,
     symbolic_rule as symbolic_rule,
 )
-from dini.solvers import Anderson as Anderson, Picard as Picard
+from dini.solvers import Anderson as Anderson, NewtonKrylov as NewtonKrylov, Picard as Picard
