@@ -24,4 +24,9 @@ from dini.rules import (
     matrix_function as matrix_function,
     symbolic_rule as symbolic_rule,
 )
-from dini.solvers import Anderson as Anderson, NewtonKrylov as NewtonKrylov, Picard as Picard
+from dini.solvers import (
+    Anderson as Anderson,
+    Broyden as Broyden,
+    NewtonKrylov as NewtonKrylov,
+    Picard as Picard,
+)
