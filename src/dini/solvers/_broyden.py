@@ -15,16 +15,17 @@ from dini.solvers._root import AbstractSearch, Progress, Residual, code
 
 _Vector = Float[Array, " n"]
 
-# How many of the last points a new one is compared with, and by how much it must be better.
+# How many of the last points a new one is compared with, and by what share of |F|² it must be
+# better.
 _COMPARED, _ENOUGH = 10, 1e-4
 # A step refused is shortened to this share; one outside the domain of F to that.
 _SHORTER, _MUCH_SHORTER = 0.5, 0.1
-# After so many refusals in a row the method starts anew from where it stands; after so many it
-# gives up.
-_RESTART, _GIVE_UP = 5, 15
+# So many refusals in a row forget all pairs and measure the scale anew; so many end the search.
+_RESTART, _GIVE_UP = 2, 16
 # A correction that is one leaves less than this share of the residual.
 _VERIFIED = 0.5
-# The cosine between a step and the change of F is taken to be at least this.
+# The cosine between a probe and the change of F is taken to be at least this; a smaller one, as of
+# a rotation, makes no pair.
 _SLANT = 0.1
 
 
@@ -92,7 +93,41 @@ class _Broyden(Progress):
 
 
 class Broyden(AbstractSearch):
-    """TODO."""
+    """Broyden's method with limited memory: roots of many unknowns from evaluations of F alone.
+
+    The Jacobian is a multiple of the identity, whose size and sign are measured by one small step,
+    plus the rank-one updates of Broyden's good method for the last `depth` pairs of a step and the
+    change of F. F is evaluated once a step; no derivative is taken and no matrix of the size of ∂F
+    is formed. A preconditioner, if only roughly the inverse of ∂F, saves most of the steps where
+    ∂F is badly conditioned.
+
+    Safeguard: a step is refused unless |F| falls below the largest of its last ten values (a little
+    above it is allowed at first). What it has told of ∂F is kept, and a new and shorter step is
+    taken from the point before; a second refusal in a row forgets all pairs and measures anew.
+
+    It stops by the error in z, in whatever units F is written: at the first z to which a correction
+    within atol + rtol |z| has led, if that correction has halved |F|, as a wrong Jacobian's does
+    not; or where all of F is rounding. It fails, and says so, where F is not finite at the start,
+    where no step is accepted any more (a minimum of |F| that is no root), and where F is constant.
+
+    `stats` has the number of "evaluations" of F; "products" are 0.
+
+    Attributes:
+        rtol: relative tolerance of the correction.
+        atol: absolute tolerance of the correction.
+        preconditioner: an approximate inverse of ∂F: a linear function on trees like the unknown,
+            or a Lineax operator on its vector of real numbers, of shape (size,). The method is then
+            applied to P F.
+        depth: how many pairs are kept, two vectors of the size of z for each.
+        norm: how a scaled correction is measured; by its largest entry by default.
+
+    References: Broyden, A class of methods for solving nonlinear simultaneous equations (1965);
+    Byrd, Nocedal and Schnabel, Representations of quasi-Newton matrices and their use in limited
+    memory methods (1994); Li and Fukushima, A derivative-free line search and global convergence of
+    Broyden-like method for nonlinear equations (2000); La Cruz, Martínez and Raydan, Spectral
+    residual method without gradient information for solving large-scale nonlinear systems of
+    equations (2006).
+    """
 
     rtol: float
     atol: float
@@ -130,7 +165,7 @@ class Broyden(AbstractSearch):
         first = b.evaluations == 0
         finite = jnp.isfinite(norm)
 
-        # Li and Fukushima, La Cruz, Martínez and Raydan
+        # Not monotone: |F|² below the largest of late, and more than that in the beginning.
         bound = jnp.max(b.recent) ** 2 + b.first**2 / (1 + b.accepted) ** 2
         enough = norm**2 <= bound - _ENOUGH * (b.share * old) ** 2
         small = ~first & ~b.probing & (b.size <= 1) & (b.share == 1)
@@ -138,13 +173,14 @@ class Broyden(AbstractSearch):
 
         s, y = z - b.z, f - b.f
         pair = ~first & finite & (max_abs(s) > 0)
-        memory = b.memory.emptied(b.probing & pair, _scale(s, y))
-        memory = memory.with_pair(s, y, pair & (max_abs(y) > 0))
+        scale, slanted = _scale(s, y)
+        memory = b.memory.emptied(b.probing & pair, scale)
+        memory = memory.with_pair(s, y, pair & ~(b.probing & slanted) & (max_abs(y) > 0))
         here, there = jnp.where(accepted, z, b.z), jnp.where(accepted, f, b.f)
         at_zero = ~jnp.any(there)
         d = -memory.solve(there)
         usable = all_finite(d)
-        refused = jnp.where(accepted, 0, b.refused + ~(b.probing & pair))
+        refused = jnp.where(accepted, 0, b.refused + ~(b.probing & pair & usable))
 
         probing = first | at_zero | ~usable | ~b.probing & ~accepted & (refused % _RESTART == 0)
         probing = probing | b.probing & ~pair
@@ -157,6 +193,8 @@ class Broyden(AbstractSearch):
         step = jnp.where(probing, self._probe(here, there, refused, view), share * d)
 
         correction = self.scaled(d, here, view.eps)
+        # The correction before has kept its promise; or all that is left of F is rounding; or F was
+        # exactly zero, and is not beside that point.
         verified = small & (norm <= _VERIFIED * old) & (norm > 0)
         noise = 16 * view.eps * jnp.max(jnp.linalg.norm(memory.y, axis=1)) * jnp.linalg.norm(z)
         rounding = ~first & accepted & (norm <= noise) & (correction <= 1)
@@ -181,9 +219,10 @@ class Broyden(AbstractSearch):
         return side * view.eps**0.5 * (1 + max_abs(z)) / max_abs(along) * along
 
 
-def _scale(s: _Vector, y: _Vector) -> Scalar:
-    """The signed σ that brings |s − σ y| ..."""
-    ls, ly = jnp.linalg.norm(s), jnp.linalg.norm(y)
-    cos = s @ y / (ls * ly)
-    cos = jnp.where(cos < 0, -1, 1) * jnp.maximum(jnp.abs(cos), _SLANT)
-    return ls / ly * cos
+def _scale(s: _Vector, y: _Vector) -> tuple[Scalar, Bool[Array, ""]]:
+    """The σ, with its sign, at which |s − σ y| is smallest; and whether it hardly depends on σ."""
+    length, change = jnp.linalg.norm(s), jnp.linalg.norm(y)
+    cos = s @ y / (length * change)
+    slanted = jnp.abs(cos) < _SLANT
+    cos = jnp.where(slanted, jnp.where(cos < 0, -_SLANT, _SLANT), cos)
+    return jnp.where(change > 0, length / change * cos, 1), slanted

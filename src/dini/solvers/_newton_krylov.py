@@ -155,7 +155,7 @@ class NewtonKrylov(AbstractSearch):
         accepted: Bool[Array, ""],
         view: RealView,
     ) -> tuple[_Vector, Scalar, Array]:
-        """s with ∂F s ≈ −F, what it leaves of F, and the products taken: none if not accepted."""
+        """The s with ∂F s ≈ −F, the share of F that it leaves, and the products, if accepted."""
         # A residual that has underflowed to 0 with its derivative is no root: ask for one product.
         exact = ~jnp.any(f)
         p = on_vectors(self.preconditioner, view)
