@@ -48,11 +48,11 @@ def diffusion(z, source=20.0):
     return (-divergence - source / (n + 1) ** 2).reshape(-1)
 
 
-def rosenbrock(z, _=None):
+def rosenbrock(z):
     """Rosenbrock's function as a system; root (1, 1), start (−1.2, 1)."""
     return jnp.array([10 * (z[1] - z[0] ** 2), 1 - z[0]])
 
 
-def powell_badly_scaled(z, _=None):
+def powell_badly_scaled(z):
     """Powell's badly scaled system; start (0, 1)."""
     return jnp.array([1e4 * z[0] * z[1] - 1, jnp.exp(-z).sum() - 1.0001])

@@ -24,9 +24,9 @@ _SHORTER, _MUCH_SHORTER = 0.5, 0.1
 _RESTART, _GIVE_UP = 2, 16
 # A correction that is one leaves less than this share of the residual.
 _VERIFIED = 0.5
-# The cosine between a probe and the change of F is taken to be at least this; a smaller one, as of
-# a rotation, makes no pair.
-_SLANT = 0.1
+# The cosine between a probe and the change of F is taken to be at least this; and so is γ, the
+# factor that an update puts to det B.
+_SLANT, _DAMPED = 0.1, 0.1
 
 
 class _Memory(eqx.Module):
@@ -45,8 +45,16 @@ class _Memory(eqx.Module):
         s, y, age = (jnp.where(where, 0, x) for x in (self.s, self.y, self.age))
         return _Memory(s, y, age, jnp.where(where, scale, self.scale))
 
-    def with_pair(self, s: _Vector, y: _Vector, where: Bool[Array, ""]) -> "_Memory":
-        """With one more pair, in the place of the oldest."""
+    # The update multiplies det B by γ = sᵀB⁻¹y / sᵀs. Where |γ| is small, y is moved towards
+    # B s until it is not. (Moré and Trangenstein, 1976.)
+    def with_pair(
+        self, s: _Vector, y: _Vector, expected: _Vector, where: Bool[Array, ""]
+    ) -> "_Memory":
+        """With one more pair, damped, in the place of the oldest; `expected` is B s."""
+        gamma = s @ self.solve(y) / (s @ s)
+        share = (1 - jnp.where(gamma < 0, -_DAMPED, _DAMPED)) / (1 - gamma)
+        damped = share * y + (1 - share) * expected
+        y = jnp.where(jnp.abs(gamma) < _DAMPED, damped, y)
         slot, length = jnp.argmin(self.age), jnp.where(where, jnp.linalg.norm(s), 1)
         put = lambda rows, row: jnp.where(where, rows.at[slot].set(row), rows)
         age = put(self.age, jnp.max(self.age) + 1)
@@ -122,6 +130,7 @@ class Broyden(AbstractSearch):
         norm: how a scaled correction is measured; by its largest entry by default.
 
     References: Broyden, A class of methods for solving nonlinear simultaneous equations (1965);
+    Moré and Trangenstein, On the global convergence of Broyden's method (1976);
     Byrd, Nocedal and Schnabel, Representations of quasi-Newton matrices and their use in limited
     memory methods (1994); Li and Fukushima, A derivative-free line search and global convergence of
     Broyden-like method for nonlinear equations (2000); La Cruz, Martínez and Raydan, Spectral
@@ -148,7 +157,7 @@ class Broyden(AbstractSearch):
         none = jnp.zeros((depth, z.size), z.dtype)
         memory = _Memory(none, none, jnp.zeros(depth, int), one)
         return _Broyden(
-            z, no, optx.RESULTS.successful, zero, zero, jnp.zeros_like(z),
+            z, no, optx.RESULTS.successful, zero, zero, one, jnp.zeros_like(z),
             jnp.full(_COMPARED, -1.0, z.dtype), infinite, zero, memory,
             infinite, one, infinite, zero, no,
         )  # fmt: skip
@@ -161,6 +170,8 @@ class Broyden(AbstractSearch):
         f, aux = residual(z)
         p = on_vectors(self.preconditioner, view)
         f = f if p is None else p.mv(f)
+        unit = before.unit_for(f)
+        f = f / unit
         norm, old = size(f), size(b.f)
         first = b.evaluations == 0
         finite = jnp.isfinite(norm)
@@ -173,9 +184,9 @@ class Broyden(AbstractSearch):
 
         s, y = z - b.z, f - b.f
         pair = ~first & finite & (max_abs(s) > 0)
-        scale, slanted = _scale(s, y)
-        memory = b.memory.emptied(b.probing & pair, scale)
-        memory = memory.with_pair(s, y, pair & ~(b.probing & slanted) & (max_abs(y) > 0))
+        memory = b.memory.emptied(b.probing & pair, _scale(s, y))
+        expected = jnp.where(b.probing, s / memory.scale, -b.share * b.f)
+        memory = memory.with_pair(s, y, expected, pair & (max_abs(y) > 0))
         here, there = jnp.where(accepted, z, b.z), jnp.where(accepted, f, b.f)
         at_zero = ~jnp.any(there)
         d = -memory.solve(there)
@@ -193,11 +204,15 @@ class Broyden(AbstractSearch):
         step = jnp.where(probing, self._probe(here, there, refused, view), share * d)
 
         correction = self.scaled(d, here, view.eps)
-        # The correction before has kept its promise; or all that is left of F is rounding; or F was
-        # exactly zero, and is not beside that point.
-        verified = small & (norm <= _VERIFIED * old) & (norm > 0)
-        noise = 16 * view.eps * jnp.max(jnp.linalg.norm(memory.y, axis=1)) * jnp.linalg.norm(z)
-        rounding = ~first & accepted & (norm <= noise) & (correction <= 1)
+        # The correction before has kept its promise, with rows on one scale; or all that is left of
+        # F is rounding; or F was exactly zero, and is not beside that point.
+        rows = jnp.max(jnp.abs(memory.y), axis=0)
+        rows = rows + view.eps**0.25 * max_abs(rows)
+        left = size(f / rows)
+        told = norm > jnp.finfo(z.dtype).tiny ** 0.5
+        verified = small & told & (left <= _VERIFIED * size(b.f / rows))
+        noise = 16 * view.eps * jnp.linalg.norm(z)
+        rounding = ~first & accepted & told & (left <= noise) & (correction <= 1)
         exact = b.probing & pair & ~jnp.any(b.f) & (max_abs(y) > 0)
         done = accepted & verified | rounding | exact
         flat = b.probing & pair & (max_abs(y) == 0)
@@ -206,7 +221,7 @@ class Broyden(AbstractSearch):
         result = optx.RESULTS.where(first & ~finite, optx.RESULTS.nonfinite, result)
         recent = jnp.where(accepted, jnp.roll(b.recent, 1).at[0].set(norm), b.recent)
         state = _Broyden(
-            here, done, result, b.evaluations + 1, b.products, there, recent,
+            here, done, result, b.evaluations + 1, b.products, unit, there, recent,
             jnp.where(first, norm, b.first), b.accepted + accepted, memory,
             correction, share, radius, refused, probing,
         )  # fmt: skip
@@ -219,10 +234,9 @@ class Broyden(AbstractSearch):
         return side * view.eps**0.5 * (1 + max_abs(z)) / max_abs(along) * along
 
 
-def _scale(s: _Vector, y: _Vector) -> tuple[Scalar, Bool[Array, ""]]:
-    """The σ, with its sign, at which |s − σ y| is smallest; and whether it hardly depends on σ."""
+def _scale(s: _Vector, y: _Vector) -> Scalar:
+    """The σ, with its sign, at which |s − σ y| is smallest."""
     length, change = jnp.linalg.norm(s), jnp.linalg.norm(y)
     cos = s @ y / (length * change)
-    slanted = jnp.abs(cos) < _SLANT
-    cos = jnp.where(slanted, jnp.where(cos < 0, -_SLANT, _SLANT), cos)
-    return jnp.where(change > 0, length / change * cos, 1), slanted
+    cos = jnp.where(cos < 0, -1, 1) * jnp.maximum(jnp.abs(cos), _SLANT)
+    return jnp.where(change > 0, length / change * cos, 1)

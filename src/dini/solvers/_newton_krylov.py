@@ -99,7 +99,7 @@ class NewtonKrylov(AbstractSearch):
         infinite = jnp.asarray(jnp.inf, z.dtype)
         one, first = jnp.ones_like(infinite), jnp.full_like(infinite, _FIRST)
         return _Newton(
-            z, no, optx.RESULTS.successful, zero, zero,
+            z, no, optx.RESULTS.successful, zero, zero, one,
             infinite, jnp.zeros_like(z), infinite, one, first, one,
         )  # fmt: skip
 
@@ -107,7 +107,9 @@ class NewtonKrylov(AbstractSearch):
         self, residual: Residual, z: _Vector, before: _Newton, view: RealView
     ) -> tuple[_Vector, _Newton, PyTree]:
         """A step from z, or, where z is refused, a shorter one from the point before."""
-        f, pushforward, aux = jax.linearize(residual, z, has_aux=True)
+        f, derivative, aux = jax.linearize(residual, z, has_aux=True)
+        unit = before.unit_for(f)
+        f, pushforward = f / unit, lambda v: derivative(v) / unit
         b, norm = before, size(f)
         first = jnp.isinf(b.f)
         ratio = jnp.where(first, 1, norm / b.f)
@@ -130,7 +132,7 @@ class NewtonKrylov(AbstractSearch):
         result = code(singular, optx.RESULTS.singular)
         count = b.evaluations + 1
         on = _Newton(
-            z, done, result, count, b.products + products,
+            z, done, result, count, b.products + products, unit,
             norm, s, correction, left, asked, jnp.ones_like(b.share),
         )  # fmt: skip
 
@@ -138,7 +140,7 @@ class NewtonKrylov(AbstractSearch):
         result = code(share * b.size <= 1, optx.RESULTS.nonlinear_divergence)
         result = optx.RESULTS.where(first, optx.RESULTS.nonfinite, result)
         back = _Newton(
-            b.z, b.done, result, count, b.products,
+            b.z, b.done, result, count, b.products, unit,
             b.f, b.s, b.size, b.left, b.asked, share,
         )  # fmt: skip
         state = jax.tree_util.tree_map(lambda x, y: jnp.where(accepted, x, y), on, back)

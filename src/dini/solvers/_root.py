@@ -26,6 +26,7 @@ class Progress(eqx.Module):
         result: a code other than successful where the search has failed.
         evaluations: how often F was evaluated.
         products: how many products with ∂F were taken.
+        unit: the largest |F| at the start: what F is divided by, lest its squares underflow.
     """
 
     z: _Vector
@@ -33,6 +34,13 @@ class Progress(eqx.Module):
     result: optx.RESULTS
     evaluations: Int[Array, ""]
     products: Int[Array, ""]
+    unit: Scalar
+
+    def unit_for(self, f: _Vector) -> Scalar:
+        """The unit, which the first F that is seen sets."""
+        largest = max_abs(f)
+        known = jnp.isfinite(largest) & (largest > 0)
+        return jnp.where(self.evaluations == 0, jnp.where(known, largest, 1), self.unit)
 
 
 class AbstractSearch(optx.AbstractRootFinder):
