@@ -68,7 +68,12 @@ def test_root_is_that_of_scipy_at_a_price_that_is_counted(kind, name):
     fun, start, *bounds = SYSTEMS[name]
     solution = find(kind, lambda z, _: fun(z), start)
     assert succeeded(solution)
-    np.testing.assert_allclose(solution.value, reference(name), rtol=3e-8, atol=3e-8)
+    # Near the singular point there are two roots close to each other: either will do.
+    z = solution.value
+    correction = np.linalg.solve(jax.jacfwd(fun)(z), fun(z))
+    np.testing.assert_allclose(correction, 0, atol=3e-8)
+    if "singular" not in name:
+        np.testing.assert_allclose(z, reference(name), rtol=3e-8, atol=3e-8)
     assert cost(solution) <= bounds[KINDS.index(kind)], solution.stats
 
 

@@ -14,11 +14,15 @@ _SHRINKS = 0.9
 
 
 class MinimalResidual(NamedTuple):
-    """x, the residual b − A x, and how many products with A they took."""
+    """x, the residual b − A x, how many products with A they took, and how large A's rows are.
+
+    The rows are known up to a common factor, and as far as the last `depth` directions show them.
+    """
 
     x: _Vector
     r: _Vector
     products: Int[Array, ""]
+    rows: _Vector
 
 
 # Directions pᵢ with qᵢ = A pᵢ orthonormal: then |b − A x| is smallest over their span at
@@ -73,5 +77,5 @@ def minimal_residual(
 
     none = jnp.zeros((depth, b.size), b.dtype)
     start = (jnp.zeros_like(b), b, jnp.asarray(0), b, none, none, norm(b), jnp.asarray(False))
-    x, r, k, *_ = jax.lax.while_loop(goes_on, extend, start)
-    return MinimalResidual(x, r, k)
+    x, r, k, _, _, qs, *_ = jax.lax.while_loop(goes_on, extend, start)
+    return MinimalResidual(x, r, k, jnp.max(jnp.abs(qs), axis=0))

@@ -9,7 +9,7 @@ import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree, Scalar
 
-from dini._tree import RealView
+from dini._tree import RealView, max_abs
 from dini.linear import minimal_residual, on_vectors, probe
 from dini.solvers._iteration import size
 from dini.solvers._root import AbstractSearch, Progress, Residual, code
@@ -41,6 +41,7 @@ class _Newton(Progress):
         left: |F + ∂F s| / |F|, what the linear solve left of the residual.
         asked: η, what it was asked to leave.
         share: λ, the share of s that is tried next.
+        rows: the sizes of the rows of ∂F, up to a factor; and `level`, |F| with rows of one size.
     """
 
     f: Scalar
@@ -49,6 +50,8 @@ class _Newton(Progress):
     left: Scalar
     asked: Scalar
     share: Scalar
+    rows: _Vector
+    level: Scalar
 
 
 class NewtonKrylov(AbstractSearch):
@@ -100,7 +103,7 @@ class NewtonKrylov(AbstractSearch):
         one, first = jnp.ones_like(infinite), jnp.full_like(infinite, _FIRST)
         return _Newton(
             z, no, optx.RESULTS.successful, zero, zero, one,
-            infinite, jnp.zeros_like(z), infinite, one, first, one,
+            infinite, jnp.zeros_like(z), infinite, one, first, one, jnp.ones_like(z), infinite,
         )  # fmt: skip
 
     def advance(
@@ -119,10 +122,12 @@ class NewtonKrylov(AbstractSearch):
         accepted = jnp.isfinite(norm) & (first | enough)
 
         asked = jnp.where(first, _FIRST, _forcing(ratio, b.asked))
-        # The next correction is about as much smaller than the last as the residual.
-        arrived = (ratio > 0) & (ratio <= _QUADRATIC) & (ratio * b.size <= _NEEDED)
+        # The next correction is about as much smaller than the last as the residual,
+        # small rows too.
+        fall = jnp.maximum(ratio, size(f / b.rows) / b.level)
+        arrived = (ratio > 0) & (fall <= _QUADRATIC) & (fall * b.size <= _NEEDED)
         arrived = arrived & (b.share == 1) & accepted
-        s, left, products = self._correct(pushforward, f, z, asked, accepted & ~arrived, view)
+        s, left, products, rows = self._correct(pushforward, f, z, asked, accepted & ~arrived, view)
         correction = self.scaled(s, z, view.eps)
         singular = ~(left < 1 - _HOPELESS) & ~arrived
         shrinks = ~first & (b.share == 1) & (correction <= _CONVERGES * b.size)
@@ -133,7 +138,7 @@ class NewtonKrylov(AbstractSearch):
         count = b.evaluations + 1
         on = _Newton(
             z, done, result, count, b.products + products, unit,
-            norm, s, correction, left, asked, jnp.ones_like(b.share),
+            norm, s, correction, left, asked, jnp.ones_like(b.share), rows, size(f / rows),
         )  # fmt: skip
 
         share = b.share * _shortened(ratio, b.share * (1 - b.left**2))
@@ -141,7 +146,7 @@ class NewtonKrylov(AbstractSearch):
         result = optx.RESULTS.where(first, optx.RESULTS.nonfinite, result)
         back = _Newton(
             b.z, b.done, result, count, b.products, unit,
-            b.f, b.s, b.size, b.left, b.asked, share,
+            b.f, b.s, b.size, b.left, b.asked, share, b.rows, b.level,
         )  # fmt: skip
         state = jax.tree_util.tree_map(lambda x, y: jnp.where(accepted, x, y), on, back)
         after = state.z + state.share * state.s
@@ -156,8 +161,8 @@ class NewtonKrylov(AbstractSearch):
         asked: Scalar,
         accepted: Bool[Array, ""],
         view: RealView,
-    ) -> tuple[_Vector, Scalar, Array]:
-        """The s with ∂F s ≈ −F, the share of F that it leaves, and the products, if accepted."""
+    ) -> tuple[_Vector, Scalar, Array, _Vector]:
+        """The s with ∂F s ≈ −F, the share of F that it leaves, the products; the rows of ∂F."""
         # A residual that has underflowed to 0 with its derivative is no root: ask for one product.
         exact = ~jnp.any(f)
         p = on_vectors(self.preconditioner, view)
@@ -168,7 +173,7 @@ class NewtonKrylov(AbstractSearch):
             target = jnp.where(correction <= 1, _SURE, enough)
             return accepted & jnp.where(exact, left == 1, left > target)
 
-        s, r, products = minimal_residual(
+        s, r, products, rows = minimal_residual(
             pushforward,
             jnp.where(exact, probe(f), -f),
             (lambda v: v) if p is None else p.mv,
@@ -177,7 +182,8 @@ class NewtonKrylov(AbstractSearch):
             self.max_products,
         )
         left = size(r) / size(jnp.where(exact, probe(f), f))
-        return jnp.where(exact, 0, s), left, products
+        rows = rows + view.eps**0.75 * max_abs(rows)
+        return jnp.where(exact, 0, s), left, products, rows
 
 
 # Choice 2 of Eisenstat and Walker: η = γ (|F| / |F₋|)², not much less than the η before squared.
