@@ -162,8 +162,6 @@ def test_search_finds_the_root_or_says_that_it_did_not(kind, name):
     solution = solve_pair(kind)(list(PAIRS).index(name), jnp.array(start))
     if root is None:
         assert not succeeded(solution)
-    elif (kind, name) == (dini.Broyden, "rotation"):  # no multiple of the identity is like it
-        assert not succeeded(solution) or np.allclose(solution.value, root)
     else:
         assert succeeded(solution)
         np.testing.assert_allclose(solution.value, root, rtol=1e-6)
@@ -182,9 +180,9 @@ def test_search_that_runs_out_of_steps_returns_the_best_point_and_says_so(kind):
 @both
 def test_start_at_the_root_stays_there(kind):
     a, b, z = linear(0.8)
-    for start in (jnp.asarray(z), jnp.zeros(6)):
-        shift = 0 if start.any() else b
-        solution = find(kind, lambda z, args: affine(z, args) - z - args[2], start, (a, b, shift))
+    run = jax.jit(lambda start, b: find(kind, lambda z, args: affine(z, args) - z, start, (a, b)))
+    for start, shift in ((z, b), (jnp.zeros(6), jnp.zeros(6))):
+        solution = run(jnp.asarray(start), shift)
         assert succeeded(solution)
         np.testing.assert_allclose(solution.value, start, atol=1e-12)
         assert solution.stats["evaluations"] <= 4

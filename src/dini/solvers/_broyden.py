@@ -21,7 +21,7 @@ _COMPARED, _ENOUGH = 10, 1e-4
 # A step refused is shortened to this share; one outside the domain of F to that.
 _SHORTER, _MUCH_SHORTER = 0.5, 0.1
 # So many refusals in a row forget all pairs and measure the scale anew; so many end the search.
-_RESTART, _GIVE_UP = 2, 16
+_RESTART, _GIVE_UP = 3, 24
 # A correction that is one leaves less than this share of the residual.
 _VERIFIED = 0.5
 # The cosine between a probe and the change of F is taken to be at least this; and so is γ, the
@@ -111,7 +111,7 @@ class Broyden(AbstractSearch):
 
     Safeguard: a step is refused unless |F| falls below the largest of its last ten values (a little
     above it is allowed at first). What it has told of ∂F is kept, and a new and shorter step is
-    taken from the point before; a second refusal in a row forgets all pairs and measures anew.
+    taken from the point before; a third refusal in a row forgets all pairs and measures anew.
 
     It stops by the error in z, in whatever units F is written: at the first z to which a correction
     within atol + rtol |z| has led, if that correction has halved |F|, as a wrong Jacobian's does
@@ -153,9 +153,9 @@ class Broyden(AbstractSearch):
         no, zero = jnp.asarray(False), jnp.asarray(0)
         infinite = jnp.asarray(jnp.inf, z.dtype)
         one = jnp.ones_like(infinite)
-        depth = min(self.depth, z.size)
-        none = jnp.zeros((depth, z.size), z.dtype)
-        memory = _Memory(none, none, jnp.zeros(depth, int), one)
+        # More pairs than unknowns too: a linear system of n equations can take 2n of them.
+        none = jnp.zeros((self.depth, z.size), z.dtype)
+        memory = _Memory(none, none, jnp.zeros(self.depth, int), one)
         return _Broyden(
             z, no, optx.RESULTS.successful, zero, zero, one, jnp.zeros_like(z),
             jnp.full(_COMPARED, -1.0, z.dtype), infinite, zero, memory,
