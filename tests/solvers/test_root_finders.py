@@ -164,7 +164,7 @@ def test_search_finds_the_root_or_says_that_it_did_not(kind, name):
         assert not succeeded(solution)
     else:
         assert succeeded(solution)
-        np.testing.assert_allclose(solution.value, root, rtol=1e-6)
+        np.testing.assert_allclose(solution.value, root, rtol=1e-6, atol=1e-8)
     if name == "NaN at the start":
         assert solution.result == optx.RESULTS.nonfinite
         assert solution.stats["evaluations"] == 1

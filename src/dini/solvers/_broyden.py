@@ -22,6 +22,8 @@ _COMPARED, _ENOUGH = 10, 1e-4
 _SHORTER, _MUCH_SHORTER = 0.5, 0.1
 # So many refusals in a row forget all pairs and measure the scale anew; so many end the search.
 _RESTART, _GIVE_UP = 3, 24
+# Where |F| is this much larger, F tells nothing of ∂F at the point before.
+_WILD = 100
 # A correction that is one leaves less than this share of the residual.
 _VERIFIED = 0.5
 # The cosine between a probe and the change of F is taken to be at least this; and so is γ, the
@@ -183,7 +185,7 @@ class Broyden(AbstractSearch):
         accepted = finite & (first | ~b.probing & (enough | small))
 
         s, y = z - b.z, f - b.f
-        pair = ~first & finite & (max_abs(s) > 0)
+        pair = ~first & finite & (max_abs(s) > 0) & (b.probing | (norm <= _WILD * old))
         memory = b.memory.emptied(b.probing & pair, _scale(s, y))
         expected = jnp.where(b.probing, s / memory.scale, -b.share * b.f)
         memory = memory.with_pair(s, y, expected, pair & (max_abs(y) > 0))
