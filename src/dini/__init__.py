@@ -29,6 +29,8 @@ from dini.rules import (
 from dini.solvers import (
     Anderson as Anderson,
     Bracketing as Bracketing,
+    Broyden as Broyden,
     Continuation as Continuation,
+    NewtonKrylov as NewtonKrylov,
     Picard as Picard,
 )

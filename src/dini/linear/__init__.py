@@ -8,6 +8,8 @@ from dini.linear._method import (
     magnitude as magnitude,
     probe as probe,
 )
+from dini.linear._minimal_residual import minimal_residual as minimal_residual
+from dini.linear._preconditioner import on_vectors as on_vectors
 from dini.linear._system import (
     LinearConfig as LinearConfig,
     System as System,
