@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from dini._tree import asarrays
 from dini.implicit._options import Options
+from dini.rules import DecoratedFunction
 
 _JAX_FUNCTIONS = (type(jax.jit(abs)), jax.custom_jvp, jax.custom_vjp)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, np.ufunc, *_JAX_FUNCTIONS)
@@ -61,14 +62,12 @@ def _is_stable(x: Any) -> bool:
     return own_hash is not None and own_hash is not object.__hash__
 
 
-class Decorated:
+class Decorated(DecoratedFunction):
     """A function of (z, *args, **kwargs) that stands for a solution; usable as a method.
 
     Attributes:
         fn: the function that was decorated.
     """
-
-    fn: Callable
 
     def __init__(
         self,
@@ -78,16 +77,10 @@ class Decorated:
         options: dict[str, Any],
         run: Callable,
     ) -> None:
-        if not callable(fn):
-            raise TypeError(f"dini.{name} decorates a function, and was given {fn!r}.")
-        functools.update_wrapper(self, fn, updated=())
-        inner = getattr(fn, "__qualname__", None) or type(fn).__name__
-        self.fn = fn
-        self._name = f"dini.{name} `{inner.replace('<locals>.', '')}`"
+        super().__init__(name, fn)
         self._allowed = allowed
         self._options = Options().replace(allowed, self._name, options)
         self._compiled = Compiled(run)
-        self._bound: tuple = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The solution, from a guess and the arguments of the function decorated."""
@@ -107,21 +100,6 @@ class Decorated:
         changed = self._copy()
         changed._options = self._options.replace(self._allowed, self._name, options)
         return changed
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Self:
-        if instance is None:
-            return self
-        method = self._copy()
-        method._bound = (instance,)
-        return method
-
-    def __repr__(self) -> str:
-        return f"<{self._name}>"
-
-    def _copy(self) -> Self:
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        return copy
 
     def _call(self, full: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
         if not args:
