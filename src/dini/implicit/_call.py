@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 from dini._tree import asarrays
 from dini.conditions import Condition
 from dini.implicit._options import Options
+from dini.rules import DecoratedFunction
 
 _JAX_FUNCTIONS = (type(jax.jit(abs)), jax.custom_jvp, jax.custom_vjp)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, np.ufunc, *_JAX_FUNCTIONS)
@@ -62,14 +63,12 @@ def _is_stable(x: Any) -> bool:
     return own_hash is not None and own_hash is not object.__hash__
 
 
-class Decorated:
+class Decorated(DecoratedFunction):
     """A function of (z, *args, **kwargs) that stands for a solution; usable as a method.
 
     Attributes:
         fn: the function that was decorated.
     """
-
-    fn: Callable
 
     def __init__(
         self,
@@ -80,12 +79,7 @@ class Decorated:
         pose: Callable,
     ) -> None:
         """Takes `pose`: (options, name, guess, arguments) ↦ the problem, posed."""
-        if not callable(fn):
-            raise TypeError(f"dini.{name} decorates a function, and was given {fn!r}.")
-        functools.update_wrapper(self, fn, updated=())
-        inner = getattr(fn, "__qualname__", None) or type(fn).__name__
-        self.fn = fn
-        self._name = f"dini.{name} `{inner.replace('<locals>.', '')}`"
+        super().__init__(name, fn)
         self._allowed = allowed
         self._options = Options().replace(allowed, self._name, options)
 
@@ -95,7 +89,6 @@ class Decorated:
             return reading(pose(options, name, guess, arguments), *more)
 
         self._compiled = Compiled(run)
-        self._bound: tuple = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The solution, from a guess and the arguments of the function decorated."""
@@ -115,21 +108,6 @@ class Decorated:
         changed = self._copy()
         changed._options = self._options.replace(self._allowed, self._name, options)
         return changed
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Self:
-        if instance is None:
-            return self
-        method = self._copy()
-        method._bound = (instance,)
-        return method
-
-    def __repr__(self) -> str:
-        return f"<{self._name}>"
-
-    def _copy(self) -> Self:
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        return copy
 
     def read(self, reading: Callable, args: tuple, kwargs: dict[str, Any], *more: PyTree) -> Any:
         """What `reading` makes of the problem that these arguments pose, and of `more`."""

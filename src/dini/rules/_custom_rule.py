@@ -10,28 +10,25 @@ from jaxtyping import PyTree
 from dini._tree import asarrays
 from dini.rules._apply_rule import Function, Rules, value
 from dini.rules._captured import captured
+from dini.rules._decorated import DecoratedFunction
 from dini.rules._positions import Positions, bind
 
 
-class CustomRule:
+class CustomRule(DecoratedFunction):
     """A function with a derivative of its own; usable as a method.
 
     Attributes:
         fn: the function that was decorated.
     """
 
-    fn: Callable
     _kind: ClassVar[str] = "custom_rule"
     _remedy: ClassVar[str] = "give it one by defjvp, defvjp or defpartials."
 
     def __init__(self, fn: Callable, has_residuals: bool) -> None:
-        functools.update_wrapper(self, fn, updated=())
-        self.fn = fn
+        super().__init__(self._kind, fn)
         self._has_residuals = has_residuals
-        self._name = title(self._kind, fn)
         self._rules: dict[str, Callable] = {}
         self._symbolic_zeros = False
-        self._bound: tuple = ()
 
     def defjvp(
         self, rule: Callable[[tuple, tuple], tuple], *, symbolic_zeros: bool = False
@@ -95,34 +92,10 @@ class CustomRule:
 
     def copied_by(self, copy: Any) -> Self:
         """The same with copies of its functions; one that its rules capture is this copy too."""
-        twin = object.__new__(type(self))
+        twin = self._copy()
         copy.copies[id(self)] = twin
-        twin.__dict__.update(self.__dict__)
         twin.fn, twin._rules, twin._bound = (copy(x) for x in (self.fn, self._rules, self._bound))
         return twin
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Self:
-        if instance is None:
-            return self
-        method = object.__new__(type(self))
-        method.__dict__.update(self.__dict__)
-        method._bound = (instance,)
-        return method
-
-    def __repr__(self) -> str:
-        return f"<{self._name}>"
-
-
-def title(kind: str, fn: Any) -> str:
-    """What errors call a decorated function.
-
-    Raises:
-        TypeError: if it is none.
-    """
-    if not callable(fn):
-        raise TypeError(f"dini.{kind} decorates a function, and was given {fn!r}.")
-    inner = getattr(fn, "__qualname__", None) or type(fn).__name__
-    return f"dini.{kind} `{inner.replace('<locals>.', '')}`"
 
 
 def custom_rule(fn: Callable | None = None, *, has_residuals: bool = False) -> Any:

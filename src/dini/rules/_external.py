@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from jaxtyping import PyTree
 
-from dini.rules._custom_rule import CustomRule, title
+from dini.rules._custom_rule import CustomRule
+from dini.rules._decorated import title
 from dini.rules._host import Failures, VmapMethod
 from dini.rules._host_differences import Method, difference_rules
 from dini.rules._host_function import HostFunction

@@ -27,7 +27,7 @@ def difference_rules(
     method: Method,
     failures: Failures,
 ) -> dict[str, Callable]:
-    """Rules (out, args, tangents) ↦ tangent of out, (out, args, cotangent) ↦ cotangents.
+    """Rules (out, args, tangents) ↦ tangent of out, (out, args, cotangent, moving) ↦ cotangents.
 
     Args:
         evaluate: (args, out) ↦ the value at other arguments, a tree like `out`; NumPy arrays.

@@ -11,7 +11,18 @@ from jaxtyping import Array
 
 from dini.testing._compare import compare, noise
 from dini.testing._explain import SOME, Suspect, Triple, explain
-from dini.testing._map import Arrays, Block, Map, Numbers, blocks, draw, is_complex, narrow, weights
+from dini.testing._map import (
+    Arrays,
+    Block,
+    Map,
+    Numbers,
+    blocks,
+    draw,
+    is_complex,
+    narrow,
+    only,
+    weights,
+)
 from dini.testing._options import Options
 from dini.testing._oracle import BARS, Expected, Oracle, differences, forward, unknown
 from dini.testing._report import Finding, Verdict, doubted
@@ -43,9 +54,7 @@ def adjoints(map_: Map, label: Finding, options: Options) -> Iterator[Finding]:
         for output, like in enumerate(map_.like):
             known = np.isfinite(expected.error[output])
             if np.all(known):
-                ws = list(weights(random, map_.like))
-                ws = [w if k == output else jnp.zeros_like(w) for k, w in enumerate(ws)]
-                side = _Side(output, tuple(ws))
+                side = _Side(output, only(weights(random, map_.like), output))
                 one = Expected([expected.value[output]], [expected.error[output]])
                 yield _adjoint(map_, block, values, side, one, oracle_of, label, options)
             elif like.size:

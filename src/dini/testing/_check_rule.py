@@ -12,13 +12,12 @@ from dini.testing._compare import difference
 from dini.testing._host_calls import counted
 from dini.testing._linear import linear
 from dini.testing._map import Arrays, Map, direction, weights, wide
-from dini.testing._options import Options
+from dini.testing._options import MODES, Options
 from dini.testing._report import Finding, Report, RuleError, Verdict, raised
 from dini.testing._tangent import tangents
 from dini.testing._transforms import alone, transformed
 from dini.testing._types import discrete, types
 
-_MODES = {"fwd": "forward", "rev": "reverse"}
 _HIGHER = ("second order", "third order", "higher order")
 _TRANSFORMS = ("jit", "vmap", "scan", "checkpoint")
 
@@ -158,7 +157,7 @@ def _derivatives(
         some = dataclasses.replace(options, modes=(*sound, mode))
         depth = min(inner.count("over"), len(_HIGHER))
         check = _HIGHER[depth - 1] if depth else {"fwd": "jvp", "rev": "vjp"}[mode]
-        label = Finding(check, f"{_MODES[mode]}{inner}", seed=options.seed)
+        label = Finding(check, f"{MODES[mode]}{inner}", seed=options.seed)
         found = []
         try:
             for finding in _mode(map_, mode, label, some):
@@ -174,7 +173,7 @@ def _derivatives(
         options = dataclasses.replace(options, modes=sound)
         for mode in sound:
             of_mode = map_.forward(vs) if mode == "fwd" else map_.reverse(ws)
-            found, _ = _derivatives(of_mode, order - 1, options, f" over {_MODES[mode]}{inner}")
+            found, _ = _derivatives(of_mode, order - 1, options, f" over {MODES[mode]}{inner}")
             findings += found
     return findings, sound
 
@@ -204,7 +203,7 @@ def _mode(map_: Map, mode: str, label: Finding, options: Options) -> Iterator[Fi
 def _check_options(order: int, modes: Sequence[str], transforms: Sequence[str]) -> None:
     if not (isinstance(order, int) and order >= 1):
         raise ValueError(f"check_rule: order must be a positive integer, got {order!r}.")
-    for name, given, known in (("modes", modes, _MODES), ("transforms", transforms, _TRANSFORMS)):
+    for name, given, known in (("modes", modes, MODES), ("transforms", transforms, _TRANSFORMS)):
         if isinstance(given, str) or not set(given) <= set(known):
             raise ValueError(f"check_rule: {name} must be a tuple out of {tuple(known)}: {given!r}")
     if not modes:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array
 
-from dini.testing._map import Map, Numbers, number, wide
+from dini.testing._map import Map, Numbers, kind, number, wide
 from dini.testing._options import Options
 from dini.testing._report import Finding, Verdict
 
@@ -118,8 +118,7 @@ def difference(
         options: the tolerance.
     """
     if (got.shape, got.dtype) != (expected.shape, expected.dtype):
-        kinds = [f"{x.dtype}{list(x.shape)}" for x in (got, expected)]
-        return Difference(f"is {kinds[0]}, and must be {kinds[1]}")
+        return Difference(f"is {kind(got)}, and must be {kind(expected)}")
     x, y = wide(got), wide(expected)
     allowed = rounding(options.share(map_), [y])
     random = options.random(8)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from dini.testing._map import Map, direction, weights, wide
-from dini.testing._options import Options
+from dini.testing._options import MODES, Options
 from dini.testing._report import Finding, Verdict
 
 
@@ -22,7 +22,7 @@ def counted(map_: Map, calls: Callable[[], int], options: Options) -> Iterator[F
 
     most = count(lambda: [wide(y) for y in map_.value(map_.xs)])
     for mode in options.modes:
-        label = Finding("host calls", {"fwd": "forward", "rev": "reverse"}[mode])
+        label = Finding("host calls", MODES[mode])
         made = count(programs[mode])
         reason = f"the derivative calls the host {made} times, the value {most} times"
         fails = dataclasses.replace(label, verdict=Verdict.FAIL, reason=reason)

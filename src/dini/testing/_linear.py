@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import jax.numpy as jnp
 
 from dini.testing._compare import compare, noise, rounding
-from dini.testing._map import Arrays, Map, Numbers, blocks, draw, is_complex, weights
+from dini.testing._map import Arrays, Map, Numbers, blocks, draw, is_complex, only, weights
 from dini.testing._options import Options
 from dini.testing._report import Finding, Verdict
 
@@ -37,10 +37,7 @@ def _tangents(map_: Map, options: Options) -> Iterator[tuple[str, Arrays, Arrays
 def _cotangents(map_: Map, options: Options) -> Iterator[tuple[str, Arrays, Arrays]]:
     random = options.random(6)
     for k, name in enumerate(map_.outputs):
-        u, v = (
-            tuple(w if j == k else jnp.zeros_like(w) for j, w in enumerate(ws))
-            for ws in (weights(random, map_.like) for _ in range(2))
-        )
+        u, v = (only(weights(random, map_.like), k) for _ in range(2))
         yield name, u, v
 
 

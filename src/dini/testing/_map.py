@@ -184,6 +184,11 @@ def weights(random: np.random.Generator, like: Sequence[Any]) -> Arrays:
     return tuple(narrow(draw(random, s.shape, is_complex(s)), s) for s in like)
 
 
+def only(arrays: Arrays, k: int) -> Arrays:
+    """The arrays with zeros in the place of all but one."""
+    return tuple(x if j == k else jnp.zeros_like(x) for j, x in enumerate(arrays))
+
+
 def wide(x: Any) -> np.ndarray:
     """The numbers of an array in double precision, on the host."""
     x = np.asarray(x)
@@ -195,6 +200,11 @@ def narrow(x: np.ndarray, like: Any) -> Array:
     if getattr(like, "weak_type", False) and not x.shape:
         return jnp.asarray(x.item())
     return jnp.asarray(x.astype(like.dtype))
+
+
+def kind(x: Any) -> str:
+    """The dtype and shape of an array, for errors: `float64[2, 3]`."""
+    return f"{x.dtype}{list(x.shape)}"
 
 
 def is_complex(x: Array | jax.ShapeDtypeStruct) -> bool:

@@ -8,6 +8,8 @@ from dini.testing._map import Map
 
 # What rounding may make of numbers of size 1, in units of eps.
 ROUNDING = 100
+# The modes by their short names.
+MODES = {"fwd": "forward", "rev": "reverse"}
 
 
 @dataclasses.dataclass(frozen=True)

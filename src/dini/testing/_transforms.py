@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dini.testing._compare import difference
-from dini.testing._map import Arrays, Map, Programs, direction, weights, wide
+from dini.testing._map import Arrays, Map, Programs, direction, only, weights, wide
 from dini.testing._options import Options
 from dini.testing._report import Finding, raised
 
@@ -58,14 +58,14 @@ def alone(map_: Map, options: Options) -> Iterator[Finding]:
     lane = _lanes(map_, options)[0]
     if len(map_.xs) > 1:
         for k, name in enumerate(map_.inputs):
-            some = lane._replace(vs=_only(lane.vs, k))
+            some = lane._replace(vs=only(lane.vs, k))
             single = jax.jit(functools.partial(_of_input, map_, k, options.modes))
             yield _agree(
                 map_, options, "zeros", f"{name} alone", lambda a, run=single: [run(*a)], [some]
             )
     if len(map_.like) > 1 and "rev" in options.modes:
         for k, name in enumerate(map_.outputs):
-            some = lane._replace(ws=_only(lane.ws, k))
+            some = lane._replace(ws=only(lane.ws, k))
             single = jax.jit(functools.partial(_of_output, map_, k))
             how = f"the cotangent of {name} alone"
             yield _agree(map_, options, "zeros", how, lambda a, run=single: [run(*a)], [some])
@@ -146,10 +146,6 @@ def _partly(map_: Map, lanes: list[Lane]) -> Iterator[tuple[str, list[Lane]]]:
     for k, name in enumerate(map_.inputs if len(map_.xs) > 1 else ()):
         change = lambda lane, k=k: (*first.xs[:k], lane.xs[k], *first.xs[k + 1 :])
         yield f"{name} alone", [first._replace(xs=change(lane)) for lane in lanes]
-
-
-def _only(arrays: Arrays, k: int) -> Arrays:
-    return tuple(x if j == k else jnp.zeros_like(x) for j, x in enumerate(arrays))
 
 
 def _agree(

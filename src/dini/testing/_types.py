@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dini._tree import is_inexact
-from dini.testing._map import Map
+from dini.testing._map import Map, kind
 from dini.testing._options import Options
 from dini.testing._report import Finding, Verdict, raised
 
@@ -29,10 +29,10 @@ def types(map_: Map, mode: str, label: Finding) -> Finding:
     primal, derivative = run(program, map_.constants, map_.xs, along)
     what = "tangent of" if mode == "fwd" else "cotangent of"
     for name, got, expected in zip(names, derivative, like, strict=True):
-        if _kind(got) != _kind(expected):
-            return _differs(label, f"the {what} {name}", _kind(got), _kind(expected))
+        if kind(got) != kind(expected):
+            return _differs(label, f"the {what} {name}", kind(got), kind(expected))
     for name, got, expected in zip(map_.outputs, primal, value, strict=True):
-        kinds = [f"{_kind(x)}{' (weak)' * x.weak_type}" for x in (got, expected)]
+        kinds = [f"{kind(x)}{' (weak)' * x.weak_type}" for x in (got, expected)]
         if kinds[0] != kinds[1]:
             return _differs(label, f"the value {name} beside a derivative", *kinds)
     return label
@@ -56,11 +56,7 @@ def discrete(f: Callable[..., Any], arrays: list[Array], options: Options) -> It
         except Exception as error:
             yield raised(found, error)
             continue
-        yield _differs(found, "a leaf", *map(_kind, wrong[0])) if wrong else found
-
-
-def _kind(x: Any) -> str:
-    return f"{x.dtype}{list(x.shape)}"
+        yield _differs(found, "a leaf", *map(kind, wrong[0])) if wrong else found
 
 
 def _differs(label: Finding, path: str, got: str, expected: str) -> Finding:

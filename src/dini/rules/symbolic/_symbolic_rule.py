@@ -4,7 +4,7 @@ import functools
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,33 +12,26 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from dini.rules._decorated import DecoratedFunction
 from dini.rules._positions import bind
 
 
-class SymbolicRule:
+class SymbolicRule(DecoratedFunction):
     """A function given by a SymPy expression; usable as a method.
 
     Attributes:
         fn: the function that was decorated.
     """
 
-    fn: Callable
-
     def __init__(self, fn: Callable, limits: bool | Mapping[str, Sequence[Any]]) -> None:
-        if not callable(fn):
-            raise TypeError(f"dini.symbolic_rule decorates a function, and was given {fn!r}.")
+        super().__init__("symbolic_rule", fn)
         if importlib.util.find_spec("sympy") is None:
             raise ImportError(
                 "dini.symbolic_rule needs SymPy, the extra `symbolic`: "
                 'python -m pip install "dini[symbolic]".'
             )
-        functools.update_wrapper(self, fn, updated=())
-        inner = getattr(fn, "__qualname__", None) or type(fn).__name__
-        self.fn = fn
         self._limits = limits
-        self._name = f"dini.symbolic_rule `{inner.replace('<locals>.', '')}`"
         self._traces: dict[Any, Any] = {}
-        self._bound: tuple = ()
 
     @property
     def expression(self) -> Any:
@@ -83,17 +76,6 @@ class SymbolicRule:
         if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)):
             raise TypeError(f"{self._name} takes real numbers: its argument `{name}` is {x.dtype}.")
         return x
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Self:
-        if instance is None:
-            return self
-        method = object.__new__(type(self))
-        method.__dict__.update(self.__dict__)
-        method._bound = (instance,)
-        return method
-
-    def __repr__(self) -> str:
-        return f"<{self._name}>"
 
 
 def symbolic_rule(
