@@ -118,6 +118,7 @@ class Diagnosis:
             raise ValueError(f"{self.name}: a foreign solver leaves no history to draw.")
         try:
             import matplotlib.pyplot as plt  # noqa: PLC0415
+            from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
         except ImportError as error:
             raise ImportError('A picture needs Matplotlib: pip install "dini[plot]".') from error
         if ax is None:
@@ -128,7 +129,7 @@ class Diagnosis:
             shown = np.where(numbers > 0, numbers, np.nan)
             ax.semilogy(steps, shown, "o-", markersize=3, label=label)
         ax.set(xlabel="step", title=self.name)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.3)
         ax.legend()
         return ax

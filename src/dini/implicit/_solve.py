@@ -240,8 +240,9 @@ class Posed:
         tags = linear.tags if matrix else frozenset()
         value, extra = adjoint.apply(primal, _residual, inputs, tags)
         failed = extra["result"] != optx.RESULTS.successful
-        own = isinstance(self.how, Search)
-        remedy = getattr(self.how.solver, "remedy", _REMEDY) if own else _FOREIGN_REMEDY
+        how, remedy = self.how, _FOREIGN_REMEDY
+        if isinstance(how, Search):
+            remedy = getattr(how.solver, "remedy", _REMEDY)
         message = _FAILED.format(name=linear.name, unknown=describe(value), remedy=remedy)
         value = guarded(value, failed, message, linear.throw)
         return Solved(_in_every_order(value, failed), extra)

@@ -52,32 +52,37 @@ class _State(eqx.Module):
 
 
 class _Watched(eqx.Module):
-    """A solver that does as another one does, and is watched."""
+    """A solver that does as another one does, and is watched.
+
+    Attributes:
+        solver: the other one.
+        rtol, atol, norm: its own.
+        watch: what is wanted.
+        size: |F| at an iterate.
+    """
 
     solver: Any
+    rtol: float
+    atol: float
+    norm: Callable[[PyTree], Scalar]
     watch: Watch
-    size: Callable[[PyTree], Scalar]  # |F| at an iterate
+    size: Callable[[PyTree], Scalar]
 
-    @property
-    def rtol(self) -> float:
-        """The solver's own."""
-        return self.solver.rtol
-
-    @property
-    def atol(self) -> float:
-        """The solver's own."""
-        return self.solver.atol
-
-    @property
-    def norm(self) -> Callable[[PyTree], Scalar]:
-        """The solver's own."""
-        return self.solver.norm
-
-    def init(self, fn: Callable, y: PyTree, *rest: Any) -> _State:
+    def init(
+        self,
+        fn: Callable,
+        y: PyTree,
+        args: PyTree,
+        options: dict[str, Any],
+        f_struct: PyTree,
+        aux_struct: PyTree,
+        tags: frozenset[object],
+    ) -> _State:
         """Optimistix's protocol."""
         dtype = jnp.result_type(*jtu.tree_leaves(y))
         never = jnp.full(self.watch.length, jnp.nan, dtype)
-        return _State(self.solver.init(fn, y, *rest), jnp.asarray(0), History(never, never))
+        inner = self.solver.init(fn, y, args, options, f_struct, aux_struct, tags)
+        return _State(inner, jnp.asarray(0), History(never, never))
 
     def step(
         self, fn: Callable, y: PyTree, args: PyTree, options: dict, state: _State, tags: frozenset
@@ -90,8 +95,9 @@ class _Watched(eqx.Module):
         if self.watch.length:
             residual = history.residual.at[state.step].set(self.size(y))
             history = History(residual, history.moved.at[state.step].set(moved))
-        if self.watch.progress is not None:
-            jax.debug.callback(self._report, state.step + 1, moved)
+        if (progress := self.watch.progress) is not None:
+            report = lambda step, moved: progress(int(step), float(moved))
+            jax.debug.callback(report, state.step + 1, moved)
         return after, _State(inner, state.step + 1, history), aux
 
     def terminate(
@@ -108,14 +114,14 @@ class _Watched(eqx.Module):
         args: PyTree,
         options: dict,
         state: _State,
-        *rest: Any,
+        tags: frozenset[object],
+        result: optx.RESULTS,
     ) -> tuple[PyTree, PyTree, dict[str, Any]]:
         """Optimistix's protocol; the history joins the statistics."""
-        y, aux, stats = self.solver.postprocess(fn, y, aux, args, options, state.inner, *rest)
+        y, aux, stats = self.solver.postprocess(
+            fn, y, aux, args, options, state.inner, tags, result
+        )
         return y, aux, stats | {"history": state.history}
-
-    def _report(self, step: Array, moved: Array) -> None:
-        self.watch.progress(int(step), float(moved))
 
 
 class _WatchedFixedPointSolver(_Watched, optx.AbstractFixedPointSolver):
@@ -146,8 +152,10 @@ def watched(
     solver: optx.AbstractIterativeSolver, watch: Watch, size: Callable[[PyTree], Scalar]
 ) -> optx.AbstractIterativeSolver:
     """The solver, watched; it remains a solver of its kind."""
+    if watch.idle:
+        return solver
     kind = next(kind for kind in _KINDS if isinstance(solver, kind))
-    return solver if watch.idle else _KINDS[kind](solver, watch, size)
+    return _KINDS[kind](solver, solver.rtol, solver.atol, solver.norm, watch, size)
 
 
 class Tally:
