@@ -77,5 +77,7 @@ def minimal_residual(
 
     none = jnp.zeros((depth, b.size), b.dtype)
     start = (jnp.zeros_like(b), b, jnp.asarray(0), b, none, none, norm(b), jnp.asarray(False))
-    x, r, k, _, _, qs, *_ = jax.lax.while_loop(goes_on, extend, start)
-    return MinimalResidual(x, r, k, jnp.max(jnp.abs(qs), axis=0))
+    x, r, k, _, ps, qs, *_ = jax.lax.while_loop(goes_on, extend, start)
+    longest = jnp.max(jnp.abs(ps), axis=1, keepdims=True)
+    rows = jnp.max(jnp.abs(qs) / jnp.where(longest > 0, longest, 1), axis=0)
+    return MinimalResidual(x, r, k, rows)
