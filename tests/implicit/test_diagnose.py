@@ -36,9 +36,11 @@ def problem(rng):
     left, right = (np.linalg.qr(rng.normal(size=(N, N)))[0] for _ in range(2))
     scales = np.logspace(0, -rng.uniform(0, 10), N) * 10 ** rng.uniform(-2, 2)
     m, z = left @ np.diag(scales) @ right, rng.normal(size=N)
-    inverse = np.linalg.norm(np.linalg.inv(m + 0.2 * np.diag(z)), 2)
-    off = min(10 ** rng.uniform(-13, -6), 1e-3 / inverse)
-    return m, m @ z + 0.1 * z**2, z, off * rng.normal(size=N)
+    inverse = np.linalg.inv(m + 0.2 * np.diag(z))
+    off = min(10 ** rng.uniform(-13, -6), 1e-3 / np.linalg.norm(inverse, 2)) * rng.normal(size=N)
+    # No nearer than float64 lets F tell.
+    rounding = np.finfo(float).eps * (np.abs(m) @ np.abs(z)) * rng.normal(size=N)
+    return m, m @ z + 0.1 * z**2, z, off + inverse @ rounding
 
 
 def exact(m, b, z, cotangent):
