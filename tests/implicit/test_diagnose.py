@@ -71,6 +71,18 @@ def test_gradient_error_bound_holds_and_is_sharp(count):
             assert error <= d.gradient_error[name] <= 100 * error, (i, name, error)
 
 
+@pytest.mark.slow
+def test_gradient_error_bound_knows_of_rounding():
+    """sin z = t holds to the last digit at z = 1.5, and z is not exact."""
+    arc_sine = dini.custom_root(lambda z, t: jnp.sin(z) - t)(lambda z, t: jax.lax.stop_gradient(z))
+    t = jnp.sin(1.5)
+    d = dini.diagnose(arc_sine, jnp.asarray(1.5), t)
+    assert d.residual == 0
+    with mpmath.workdps(40):
+        error = float(d.gradient["t"]) - 1 / mpmath.sqrt(1 - mpmath.mpf(float(t)) ** 2)
+    assert 0 < abs(error) <= float(d.gradient_error["t"]) <= 100 * abs(error)
+
+
 @pytest.mark.parametrize("n", [slow(1), slow(2), 40])
 def test_condition_is_that_of_the_jacobian(n):
     a = np.random.default_rng(n).normal(size=(n, n)) * np.logspace(0, 3, n)
