@@ -126,15 +126,18 @@ class Tables:
         return text + (f", {false} false" if false else "")
 
     def verdicts(self) -> str:
-        """Of each class, which of ours is cheapest, against the cheapest peer."""
+        """Of each class, which of ours is cheapest, against the cheapest peer.
+
+        Those are compared that solve half of the class at least.
+        """
         lines = [["class", "ours", "its closest peer", "cost against it", "where both solve"]]
         for kind, title in CLASSES.items():
-            ours = self.taking_part(kind, "dini")
-            peers = [s for s in self.taking_part(kind) if s not in ours and self.solved(kind, s)]
+            half = len(self.problems(kind)) / 2
+            able = [s for s in self.taking_part(kind) if len(self.solved(kind, s)) >= half]
+            ours = [s for s in able if s in self.taking_part(kind, "dini")]
+            peers = [s for s in able if s not in ours]
             rivals = {
-                one: max((self.ratio(kind, one, peer), peer) for peer in peers)
-                for one in ours
-                if self.solved(kind, one)
+                one: max((self.ratio(kind, one, p), p) for p in peers) for one in ours if peers
             }
             if rivals:
                 one = min(rivals, key=lambda s: rivals[s])
