@@ -26,6 +26,8 @@ _RESTART, _GIVE_UP = 3, 24
 _WILD = 100
 # A correction that is one leaves less than this share of the residual.
 _VERIFIED = 0.5
+# What remains of F is rounding if it changes by this share of itself.
+_VARIES = 0.1
 # The cosine between a probe and the change of F is taken to be at least this; and so is γ, the
 # factor that an update puts to det B.
 _SLANT, _DAMPED = 0.1, 0.1
@@ -220,7 +222,9 @@ class Broyden(AbstractSearch):
         told = norm > jnp.finfo(z.dtype).tiny ** 0.5
         verified = small & told & (left <= _VERIFIED * size(b.f / rows))
         noise = 16 * view.eps * jnp.linalg.norm(z)
-        rounding = ~first & accepted & told & (left <= noise) & (correction <= 1)
+        # Rounding is another at another point.
+        varies = size(y) >= _VARIES * norm
+        rounding = ~first & accepted & told & varies & (left <= noise) & (correction <= 1)
         exact = b.probing & pair & ~jnp.any(b.f) & (max_abs(y) > 0)
         done = accepted & verified | rounding | exact
         flat = b.probing & pair & (max_abs(y) == 0)
