@@ -28,7 +28,6 @@ def one_quick(quick, kinds=KINDS):
     return pytest.mark.parametrize("kind", [case(kind, quick=kind is quick) for kind in kinds])
 
 
-
 def find(kind, fun, z, args=None, tolerance=1e-9, max_steps=1000, **options):
     solver = kind(tolerance, tolerance, **options)
     return optx.root_find(fun, solver, z, args, max_steps=max_steps, throw=False)

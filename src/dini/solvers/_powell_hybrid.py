@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
@@ -17,6 +18,8 @@ _Matrix = Float[Array, "n n"]
 # A step must bring this share of the decrease of |F|² that is predicted. Below the second share the
 # region shrinks, from the third it grows.
 _ENOUGH, _POOR, _GOOD = 1e-4, 0.1, 0.5
+# Where the decrease is so close to the one predicted, the region is twice the step.
+_EXACT = 0.1
 # How many of the last points a whole step is compared with.
 _COMPARED = 10
 # The region after a poor step, and after one outside the domain of F, in lengths of that step.
@@ -31,20 +34,100 @@ _WILD = 100
 _VERIFIED, _TELLING = 0.5, 0.1
 
 
+class _Step(eqx.Module):
+    """What the model proposes at a point.
+
+    Attributes:
+        correction: the whole correction −B⁻¹ F; zero where it is not usable.
+        usable: whether it is finite.
+        taken: the step to try.
+        whole: whether that is the correction.
+        left: the share of |F|² that the model leaves after it.
+    """
+
+    correction: _Vector
+    usable: Bool[Array, ""]
+    taken: _Vector
+    whole: Bool[Array, ""]
+    left: Scalar
+
+
+class _Model(eqx.Module):
+    """F(z + s) ≈ F + B s, with the scales of equations and unknowns.
+
+    Attributes:
+        matrix: B, its rows divided by `rows`, as F is.
+        rows: the largest entry in each row of the last Jacobian formed.
+        columns: D, the largest norm so far of each column of a Jacobian so divided.
+        fresh: whether B is the Jacobian at the point.
+    """
+
+    matrix: _Matrix
+    rows: _Vector
+    columns: _Vector
+    fresh: Bool[Array, ""]
+
+    def formed(self, derivative: Callable[[_Vector], _Vector]) -> "_Model":
+        """The Jacobian in place of B, with new scales."""
+        basis = jnp.eye(self.rows.size, dtype=self.rows.dtype)
+        matrix = jax.vmap(derivative, out_axes=1)(basis)
+        rows = jnp.max(jnp.abs(matrix), axis=1, initial=0)
+        matrix = matrix / jnp.where(rows > 0, rows, 1)[:, None]
+        columns = jnp.maximum(self.columns, jnp.linalg.norm(matrix, axis=0))
+        return _Model(matrix, jnp.where(rows > 0, rows, 1), columns, jnp.asarray(True))
+
+    # The smallest change of B, in u = D s, that makes B s = y:  B + (y − B s) (D u)ᵀ / |u|².
+    def updated(self, s: _Vector, y: _Vector, where: Bool[Array, ""]) -> "_Model":
+        """With Broyden's update for a step and its change of F."""
+        d = self._scales()
+        u = d * s
+        change = jnp.outer(y - self.matrix @ s, _over(d * u, u @ u))
+        matrix = self.matrix + jnp.where(where, change, 0)
+        return _Model(matrix, self.rows, self.columns, self.fresh)
+
+    # In u = D s the model is F + A u, A = B D⁻¹. Along g = −AᵀF it is lowest at c = g |g|²/|A g|²;
+    # from there |F + A ·| falls all the way to the whole correction.
+    def step(self, f: _Vector, radius: Scalar) -> _Step:
+        """Powell's dogleg from a point with this F: the last of that way with |u| ≤ radius."""
+        d = self._scales()
+        correction = jnp.linalg.solve(self.matrix, -f)
+        usable = all_finite(correction)
+        correction = jnp.where(usable, correction, 0)
+        u, g = d * correction, -(f @ self.matrix) / d
+        slope = size(g)
+        c = g * _over(slope, size(self.matrix @ (g / d))) ** 2
+        short = size(c)
+        along = _over(g, slope) * jnp.minimum(radius, short)
+        # |c + t w| = radius; the root t of the quadratic that does not cancel.
+        w = jnp.where(usable, u - c, 0)
+        h, k = w @ c, radius**2 - short**2
+        root = jnp.sqrt(jnp.maximum(h**2 + w @ w * k, 0))
+        t = jnp.where(h > 0, k / (h + root), _over(root - h, w @ w))
+        bent = jnp.where(usable & (short < radius), c + t * w, along) / d
+        whole = usable & (size(u) <= radius)
+        left = (size(f + self.matrix @ bent) / size(f)) ** 2
+        taken = jnp.where(whole, correction, bent)
+        return _Step(correction, usable, taken, whole, jnp.where(whole, 0, left))
+
+    def length(self, s: _Vector) -> Scalar:
+        """|D s|."""
+        return size(self._scales() * s)
+
+    def _scales(self) -> _Vector:
+        return jnp.where(self.columns > 0, self.columns, 1)
+
+
 class _Hybrid(Progress):
     """The search, with what is known at its point z.
 
     Attributes:
-        f: F(z), its rows divided by `rows`.
-        recent: |F| at the points since the Jacobian was formed, −1 where there was none.
-        rows: the largest entry in each row of the last Jacobian formed.
-        columns: the largest norm so far of each column of a Jacobian so divided.
-        matrix: B, the approximation of that Jacobian.
-        fresh: whether B is that Jacobian, at z.
-        size: the whole correction −B⁻¹ F in units of the tolerance.
+        f: F(z), its rows divided by those of the model.
+        recent: |f| at the last points, −1 where there was none since the Jacobian was formed.
+        model: B, and the scales.
+        size: the whole correction in units of the tolerance.
         whole: whether that is the step tried next.
-        predicted: the share of |F|² that the linear model leaves after the step tried next.
-        radius: the longest step allowed, in norm |columns · s|.
+        left: the share of |f|² that the model leaves after it.
+        radius: the longest step allowed, in the model's norm.
         refused: how many steps in a row were poor.
         slow: how many in a row brought little.
         renew: whether F is evaluated next at z itself, to form its Jacobian.
@@ -52,13 +135,10 @@ class _Hybrid(Progress):
 
     f: _Vector
     recent: Float[Array, " compared"]
-    rows: _Vector
-    columns: _Vector
-    matrix: _Matrix
-    fresh: Bool[Array, ""]
+    model: _Model
     size: Scalar
     whole: Bool[Array, ""]
-    predicted: Scalar
+    left: Scalar
     radius: Scalar
     refused: Int[Array, ""]
     slow: Int[Array, ""]
@@ -104,11 +184,11 @@ class PowellHybrid(AbstractSearch):
         """No point yet: at the first, the Jacobian is formed."""
         no, yes, zero = jnp.asarray(False), jnp.asarray(True), jnp.asarray(0)
         infinite = jnp.asarray(jnp.inf, z.dtype)
-        one = jnp.ones_like(infinite)
+        one, zeros = jnp.ones_like(infinite), jnp.zeros_like(z)
+        model = _Model(jnp.eye(z.size, dtype=z.dtype), jnp.ones_like(z), zeros, no)
         return _Hybrid(
             z, no, optx.RESULTS.successful, zero, zero, one,
-            jnp.zeros_like(z), jnp.full(_COMPARED, -1.0, z.dtype), jnp.ones_like(z),
-            jnp.zeros_like(z), jnp.eye(z.size, dtype=z.dtype), no,
+            zeros, jnp.full(_COMPARED, -1.0, z.dtype), model,
             infinite, no, one, infinite, zero, zero, yes,
         )  # fmt: skip
 
@@ -116,132 +196,75 @@ class PowellHybrid(AbstractSearch):
         self, residual: Residual, z: _Vector, before: _Hybrid, view: RealView
     ) -> tuple[_Vector, _Hybrid, PyTree]:
         """A step from z, or, where z is refused, another from the point before."""
-        b = before
-        f, derivative, aux = jax.linearize(residual, z, has_aux=True)
-        unit = b.unit_for(f)
-        f = f / unit
-        told = max_abs(b.f * b.rows * unit) > jnp.finfo(z.dtype).tiny / view.eps
-        seen = size(f / b.rows)
-        s, old = z - b.z, size(b.f)
-        finite = jnp.isfinite(seen)
+        b, s = before, z - before.z
+        raw, derivative, aux = jax.linearize(residual, z, has_aux=True)
+        unit = b.unit_for(raw)
+        raw, pushforward = raw / unit, lambda v: derivative(v) / unit
+        f = raw / b.model.rows
+        norm, old = size(f), size(b.f)
+        finite = jnp.isfinite(norm)
 
-        # (fall of |F|²) / (fall predicted). Not monotone: a whole step falls from the largest.
+        # The fall of |F|² by the one promised. Not monotone: a whole step falls from the highest.
         highest = jnp.where(b.whole, jnp.maximum(jnp.max(b.recent), old), old)
-        promised = (1 - b.predicted) * old**2
-        gain = (highest**2 - seen**2) / jnp.where(promised > 0, promised, jnp.inf)
-        gain = jnp.where(finite, gain, -1)
-        small = b.whole & (b.size <= 1)
-        accepted = finite & (b.renew | (gain >= _ENOUGH) | small)
-        here, there = jnp.where(accepted, z, b.z), jnp.where(accepted, f / b.rows, b.f)
-
-        # A step refused tells nothing that the Jacobian at its beginning does not.
-        learns = ~b.renew & finite & (accepted | ~b.fresh & (seen <= _WILD * old))
-        matrix = _updated(b.matrix, s, f / b.rows - b.f, b.columns, learns)
-        fresh = b.fresh & ~accepted
-
+        gain = jnp.where(finite, _over(highest**2 - norm**2, (1 - b.left) * old**2), -1)
+        accepted = finite & (b.renew | (gain >= _ENOUGH) | b.whole & (b.size <= 1))
         poor = ~b.renew & (gain < _POOR)
         refused = jnp.where(poor, b.refused + 1, 0)
-        slow = jnp.where(accepted & (seen < (1 - _SLOWLY) * old), 0, b.slow + 1)
+        slow = jnp.where(accepted & (norm < (1 - _SLOWLY) * old), 0, b.slow + 1)
+
+        # A step refused tells nothing that the Jacobian at its beginning does not.
+        fresh = b.model.fresh & ~accepted
         tired = ~fresh & ((refused >= _REFUSED) | (slow >= _SLOW))
         forms = accepted & (b.renew | tired)
-        matrix, rows, columns = jax.lax.cond(
-            forms,
-            lambda: _formed(derivative, unit, b.columns),
-            lambda: (matrix, b.rows, b.columns),
-        )
-        there = jnp.where(forms, f / rows, there)
-        norm = size(there)
-        fresh = fresh | forms
-        refused, slow = jnp.where(forms, 0, refused), jnp.where(forms, 0, slow)
-        recent = jnp.where(accepted, jnp.roll(b.recent, 1).at[0].set(norm), b.recent)
-        recent = jnp.where(forms, jnp.full_like(recent, -1).at[0].set(norm), recent)
+        learns = ~b.renew & finite & (accepted | ~fresh & (norm <= _WILD * old))
+        model = b.model.updated(s, f - b.f, learns)
+        model = _Model(model.matrix, model.rows, model.columns, fresh)
+        model = jax.lax.cond(forms, lambda: model.formed(pushforward), lambda: model)
+        here, there = jnp.where(accepted, z, b.z), jnp.where(accepted, raw / model.rows, b.f)
+        recent = jnp.where(forms, -1, b.recent)
+        recent = jnp.where(accepted, jnp.roll(recent, 1).at[0].set(size(there)), recent)
 
-        length = size(b.columns * s)
-        radius = jnp.where(jnp.isinf(b.radius) & ~b.renew, length, b.radius)
-        longer = jnp.where(jnp.abs(gain - 1) <= _POOR, 2 * length, jnp.maximum(radius, 2 * length))
-        radius = jnp.where(~b.renew & (gain >= _GOOD), longer, radius)
-        shorter = length * jnp.where(finite, _SHORTER, _MUCH_SHORTER)
-        radius = jnp.where(poor, shorter, radius)
+        length = b.model.length(s)
+        radius = jnp.where(jnp.isinf(b.radius), length, b.radius)
+        radius = jnp.where(gain >= _GOOD, jnp.maximum(radius, 2 * length), radius)
+        radius = jnp.where(jnp.abs(gain - 1) <= _EXACT, 2 * length, radius)
+        radius = jnp.where(poor, length * jnp.where(finite, _SHORTER, _MUCH_SHORTER), radius)
+        radius = jnp.where(b.renew, b.radius, radius)
+        step = model.step(there, radius)
 
-        step, correction, usable, whole, predicted = _dogleg(matrix, there, columns, radius)
-        units = jnp.where(usable, self.scaled(correction, here, view.eps), jnp.inf)
-        # Whether the correction that led here has kept its promise, and what the next will leave.
-        led, left = accepted & ~b.renew & b.whole & told, seen / old
-        verified = (b.size <= 1) & ((left <= _VERIFIED) | fresh)
-        arrived = (left <= _TELLING) & (units <= _TELLING * b.size)
-        arrived = arrived | fresh & (units <= _VERIFIED * b.size)
-        noise = 16 * view.eps * jnp.linalg.norm(here)
-        root = led & (verified | arrived | (norm <= noise))
-        root = root | forms & (norm == 0) & jnp.all(rows > 0)
-        done = root & usable & (units <= 1)
+        units = jnp.where(step.usable, self.scaled(step.correction, here, view.eps), jnp.inf)
+        led = accepted & ~b.renew & b.whole
+        root = led & self._converges(b, units, norm / old, model.fresh)
+        root = root | led & (size(there) <= 16 * view.eps * jnp.linalg.norm(here))
+        root = root & (max_abs(b.f * b.model.rows * unit) > jnp.finfo(z.dtype).tiny / view.eps)
+        root = root | forms & ~jnp.any(there)
+        done = root & step.usable & (units <= 1)
 
-        stuck = ~whole & (self.scaled(step, here, view.eps) <= 1)
-        renew = ~accepted & tired | stuck & ~fresh
-        result = code(stuck & fresh, optx.RESULTS.nonlinear_divergence)
-        result = optx.RESULTS.where(stuck & fresh & ~usable, optx.RESULTS.singular, result)
-        lost = b.renew & ~finite | forms & ~all_finite(matrix.ravel())
+        stuck = ~step.whole & (self.scaled(step.taken, here, view.eps) <= 1)
+        renew = ~accepted & tired | stuck & ~model.fresh
+        lost = b.renew & ~finite | ~all_finite(model.matrix.ravel())
+        stopped = stuck & model.fresh & ~done
+        result = code(stopped & step.usable, optx.RESULTS.nonlinear_divergence)
+        singular = code(stopped & ~step.usable, optx.RESULTS.singular)
+        result = optx.RESULTS.where(stopped & ~step.usable, singular, result)
         result = optx.RESULTS.where(lost, optx.RESULTS.nonfinite, result)
-        result = optx.RESULTS.where(done, optx.RESULTS.successful, result)
         products = b.products + jnp.where(forms, z.size, 0)
         state = _Hybrid(
-            here, done, result, b.evaluations + 1, products, unit, there, recent, rows, columns,
-            matrix, fresh, units, whole, predicted, radius, refused, slow, renew,
+            here, done, result, b.evaluations + 1, products, unit, there, recent, model,
+            units, step.whole, step.left, radius, refused, slow, renew,
         )  # fmt: skip
-        return jnp.where(done, here + correction, here + jnp.where(renew, 0, step)), state, aux
+        after = jnp.where(renew, 0, jnp.where(done, step.correction, step.taken))
+        return here + after, state, aux
+
+    def _converges(
+        self, b: _Hybrid, units: Scalar, left: Scalar, fresh: Bool[Array, ""]
+    ) -> Bool[Array, ""]:
+        """Whether the whole correction that led here, and left this share of |F|, is told right."""
+        verified = (b.size <= 1) & (fresh | (left <= _VERIFIED))
+        exact = fresh & (units <= _VERIFIED * b.size)
+        return verified | exact | (left <= _TELLING) & (units <= _TELLING * b.size)
 
 
-def _formed(
-    derivative: Callable[[_Vector], _Vector], unit: Scalar, columns: _Vector
-) -> tuple[_Matrix, _Vector, _Vector]:
-    """The Jacobian with rows divided by their largest entries; those, and its columns' sizes."""
-    basis = jnp.eye(columns.size, dtype=columns.dtype)
-    jacobian = jax.vmap(derivative, out_axes=1)(basis) / unit
-    rows = jnp.max(jnp.abs(jacobian), axis=1, initial=0)
-    rows = jnp.where(rows > 0, rows, 1)
-    jacobian = jacobian / rows[:, None]
-    return jacobian, rows, jnp.maximum(columns, jnp.linalg.norm(jacobian, axis=0))
-
-
-# The smallest change of B, in the scaled variables D s, that makes B s = y:
-#     B + (y − B s) (D² s)ᵀ / |D s|².
-def _updated(
-    b: _Matrix, s: _Vector, y: _Vector, columns: _Vector, where: Bool[Array, ""]
-) -> _Matrix:
-    """Broyden's update of B."""
-    d = _positive(columns)
-    u = d * s
-    squares = u @ u
-    change = jnp.outer(y - b @ s, d * u / jnp.where(squares > 0, squares, jnp.inf))
-    return b + jnp.where(where, change, 0)
-
-
-# In u = D s the model is f + A u, A = B D⁻¹. It is lowest along g = −Aᵀf at c = g |g|² / |A g|²,
-# and is zero at the whole correction u. From c on, |f + A ·| falls all the way to u.
-def _dogleg(
-    b: _Matrix, f: _Vector, columns: _Vector, radius: Scalar
-) -> tuple[_Vector, _Vector, Bool[Array, ""], Bool[Array, ""], Scalar]:
-    """The step, the whole correction, whether it is usable and the step; the |F|² left."""
-    d = _positive(columns)
-    correction = jnp.linalg.solve(b, -f)
-    usable = all_finite(correction)
-    correction = jnp.where(usable, correction, 0)
-    u = d * correction
-    g = -(f @ b) / d
-    slope, bent = size(g), size(b @ (g / d))
-    c = g * jnp.where(bent > 0, (slope / jnp.where(bent > 0, bent, 1)) ** 2, 0)
-    short = size(c)
-    along = g * jnp.where(slope > 0, jnp.minimum(radius, short) / jnp.where(slope > 0, slope, 1), 0)
-    # |c + t (u − c)| = radius.
-    w = jnp.where(usable, u - c, 0)
-    a, h, k = w @ w, w @ c, radius**2 - short**2
-    root = jnp.sqrt(jnp.maximum(h**2 + a * k, 0))
-    t = jnp.where(h > 0, k / (h + root), (root - h) / jnp.where(a > 0, a, 1))
-    bend = jnp.where((short < radius) & usable, c + t * w, along)
-    whole = usable & (size(u) <= radius)
-    step = jnp.where(whole, correction, bend / d)
-    left = jnp.where(whole, 0, size(f + b @ step) / size(f))
-    return step, correction, usable, whole, left**2
-
-
-def _positive(columns: _Vector) -> _Vector:
-    return jnp.where(columns > 0, columns, 1)
+def _over(x: Array, y: Scalar) -> Array:
+    """The quotient, and 0 where y is 0."""
+    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1), 0)
