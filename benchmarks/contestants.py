@@ -85,7 +85,7 @@ def _ours(*names: str) -> dict[str, Callable]:
     }
 
 
-ROOTS = _ours("NewtonKrylov", "Broyden", "Continuation") | {
+ROOTS = _ours("PowellHybrid", "NewtonKrylov", "Broyden", "Continuation") | {
     "optx Newton": _in_jax(optx.Newton(TOL, TOL)),
     "optx Newton, GMRES": _in_jax(optx.Newton(TOL, TOL, linear_solver=lx.GMRES(TOL, TOL))),
     "optx Chord": _in_jax(optx.Chord(TOL, TOL)),

@@ -33,4 +33,5 @@ from dini.solvers import (
     Continuation as Continuation,
     NewtonKrylov as NewtonKrylov,
     Picard as Picard,
+    PowellHybrid as PowellHybrid,
 )

@@ -6,3 +6,4 @@ from dini.solvers._broyden import Broyden as Broyden
 from dini.solvers._continuation import Continuation as Continuation
 from dini.solvers._newton_krylov import NewtonKrylov as NewtonKrylov
 from dini.solvers._picard import Picard as Picard
+from dini.solvers._powell_hybrid import PowellHybrid as PowellHybrid
