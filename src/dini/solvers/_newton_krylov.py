@@ -121,13 +121,17 @@ class NewtonKrylov(AbstractSearch):
         enough = small | (ratio <= 1 - _ENOUGH * b.share * (1 - b.left))
         accepted = jnp.isfinite(norm) & (first | enough)
 
+        # As many directions as unknowns solve the system: what is asked then costs little.
+        sure = view.eps**0.5 if z.size <= self.depth else _SURE
         asked = jnp.where(first, _FIRST, _forcing(ratio, b.asked))
         # The next correction is about as much smaller than the last as the residual,
         # small rows too.
         fall = jnp.maximum(ratio, size(f / b.rows) / b.level)
         arrived = (ratio > 0) & (fall <= _QUADRATIC) & (fall * b.size <= _NEEDED)
-        arrived = arrived & (b.share == 1) & accepted
-        s, left, products, rows = self._correct(pushforward, f, z, asked, accepted & ~arrived, view)
+        arrived = arrived & (b.share == 1) & accepted & (b.left <= sure)
+        s, left, products, rows = self._correct(
+            pushforward, f, z, asked, sure, accepted & ~arrived, view
+        )
         correction = self.scaled(s, z, view.eps)
         singular = ~(left < 1 - _HOPELESS) & ~arrived
         shrinks = ~first & (b.share == 1) & (correction <= _CONVERGES * b.size)
@@ -159,6 +163,7 @@ class NewtonKrylov(AbstractSearch):
         f: _Vector,
         z: _Vector,
         asked: Scalar,
+        sure: float,
         accepted: Bool[Array, ""],
         view: RealView,
     ) -> tuple[_Vector, Scalar, Array, _Vector]:
@@ -170,7 +175,7 @@ class NewtonKrylov(AbstractSearch):
         def unsolved(s: _Vector, left: Scalar) -> Array:
             correction = self.scaled(s, z, view.eps)
             enough = jnp.maximum(asked, _NEEDED / correction)
-            target = jnp.where(correction <= 1, _SURE, enough)
+            target = jnp.where(correction <= 1, sure, enough)
             return accepted & jnp.where(exact, left == 1, left > target)
 
         s, r, products, rows = minimal_residual(
