@@ -20,6 +20,7 @@ def known(z, *_, **__):
 # --- Trees, keywords, closures, methods ----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_unknown_is_a_tree_and_arguments_have_keywords():
     """min ½ |u − a|² + ½ |v − b|² with Σ u + v = total and v ≤ cap, which is active."""
 

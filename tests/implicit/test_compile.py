@@ -178,7 +178,8 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("throw", [True, slow(False)])
+@pytest.mark.slow
+@pytest.mark.parametrize("throw", [True, False])
 def test_solver_runs_once_an_evaluation(throw):
     calls = collections.Counter()
 

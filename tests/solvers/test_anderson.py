@@ -287,6 +287,7 @@ def test_anderson_under_optimistix_is_differentiated_implicitly():
     assert_close(run((a, b)), expected, 1e-9)
 
 
+@pytest.mark.slow
 def test_anderson_is_differentiated_by_unrolling():
     """Also where memory is empty: a length of zero has no derivative of its own."""
     a, b, _ = linear(0.5, n=3)
