@@ -248,7 +248,8 @@ SOLVED = {
         "conditions/_kkt.py",
         "active = tied | ~(mu * g_error <= -g * mu_error)",
         "active = tied | (mu * g_error <= -g * mu_error)",
-        "tests/conditions/test_optimality.py::test_optimum_agrees_with_its_closed_form",
+        "tests/conditions/test_optimality.py"
+        "::test_optimum_agrees_with_its_closed_form[inequality programme]",
     ),
     "error of z in the bound": (
         "implicit/_gradient_error.py",
