@@ -95,11 +95,17 @@ def report(name: str, rows: Sequence[Row]) -> None:
             f"{row.task:16}{row.size:6d}  {row.name:34}{row.median:11.3f}{row.ratio:8.2f}"
             f"{row.first_call:10.0f}{row.error:10.1e}"
         )
+    save(name, [asdict(row) for row in rows])
+
+
+def save(name: str, rows: Sequence[dict[str, Any]], **about: Any) -> None:
+    """Writes the rows, a line each, to benchmarks/results/NAME.json, with versions and device."""
     device = jax.devices()[0]
-    about = {"jax": jax.__version__, "device": f"{device.platform} {device.device_kind}"}
+    about = {"jax": jax.__version__, "device": f"{device.platform} {device.device_kind}"} | about
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
+    lines = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    text = f'{{"about": {json.dumps(about)},\n "rows": [\n  {lines}\n]}}\n'
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 def plot(name: str, rows: Sequence[Row]) -> None:

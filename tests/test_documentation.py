@@ -1,5 +1,7 @@
-"""The snippets of README and docs run, in order, page by page."""
+"""The snippets of README and docs run, page by page; tables are what was measured."""
 
+import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -19,6 +21,15 @@ def test_snippets_of_a_page_run(page: str) -> None:
     assert "__name__" in names
 
 
+def test_tables_of_solvers_are_those_measured() -> None:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/solver_tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = tables.PAGE.read_text(encoding="utf-8")
+    measured = tables.Tables(json.loads(tables.RESULTS.read_text(encoding="utf-8")))
+    assert tables.split(page)[1].strip() == measured.page().strip()
+
+
 def test_every_export_has_a_page() -> None:
     import dini  # noqa: PLC0415
 
@@ -29,6 +40,7 @@ def test_every_export_has_a_page() -> None:
     exports += [name for name in vars(dini) if name.startswith(("implicit_", "custom_", "root_"))]
     exports += ["external", "forward_mode", "linear_map", "matrix_function", "symbolic_rule"]
     assert "custom_rule" in exports
+    exports += [f"conditions.{name}" for name in vars(dini.conditions) if name[0].islower()]
     exports += [f"numeric.{name}" for name in vars(dini.numeric) if not name.startswith("_")]
     exports += [f"testing.{name}" for name in vars(dini.testing) if not name.startswith("_")]
     assert len(exports) > 10

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.slow
 
 IMPLICIT = "tests/implicit/test_"
 LINEAR = "tests/linear/test_system.py"
+DEGENERATE = "tests/conditions/test_degenerate.py"
 
 # The kind of trap: the file broken, old text, new text, and the test that must notice.
 TRAPS = {
@@ -229,7 +230,59 @@ CHECKS = {
         "tests/testing/test_check_rule.py::test_rounding_that_the_function_amplifies_is_no_failure",
     ),
 }
-MUTATIONS = TRAPS | RULE | OTHERS | CHECKS
+# And for solvers, conditions and the bound of a gradient's error.
+SOLVED = {
+    "tie of a constraint": (
+        "conditions/_kkt.py",
+        "return row if one_sided else undifferentiable(row, tied)",
+        "return row",
+        f"{DEGENERATE}::test_tie_and_what_is_within_the_tolerance_of_it_has_no_derivative[multiplier]",
+    ),
+    "kink of a projection": (
+        "conditions/_gradient_map.py",
+        "undifferentiable(f_value, kink)",
+        "f_value",
+        f"{DEGENERATE}::test_tie_and_what_is_within_the_tolerance_of_it_has_no_derivative[simplex]",
+    ),
+    "side of a constraint": (
+        "conditions/_kkt.py",
+        "active = tied | ~(mu * g_error <= -g * mu_error)",
+        "active = tied | (mu * g_error <= -g * mu_error)",
+        "tests/conditions/test_optimality.py"
+        "::test_optimum_agrees_with_its_closed_form[inequality programme]",
+    ),
+    "error of z in the bound": (
+        "implicit/_gradient_error.py",
+        "_ROOM * jnp.abs(changes[0]) + _ROUNDING * spread",
+        "_ROUNDING * spread",
+        f"{IMPLICIT}diagnose.py::test_gradient_error_bound_holds_and_is_sharp[4]",
+    ),
+    "rounding in the bound": (
+        "implicit/_gradient_error.py",
+        "_ROOM * jnp.abs(changes[0]) + _ROUNDING * spread",
+        "_ROOM * jnp.abs(changes[0])",
+        f"{IMPLICIT}diagnose.py::test_gradient_error_bound_knows_of_rounding",
+    ),
+    "sign that changes at a pole": (
+        "solvers/_bracketing.py",
+        "narrow & sign.is_root",
+        "narrow",
+        "tests/solvers/test_bracketing.py::test_bracketing_refuses_what_is_no_root",
+    ),
+    "correction that keeps its promise": (
+        "solvers/_broyden.py",
+        "done = accepted & verified | rounding | exact",
+        "done = accepted & small | rounding | exact",
+        "tests/solvers/test_root_finders.py::test_search_finds_the_root_or_says_that_it_did_not",
+    ),
+    "fold": (
+        "solvers/_continuation.py",
+        "stuck = ~ok & (stride < self.min_step)",
+        "stuck = jnp.asarray(False)",
+        "tests/solvers/test_continuation.py::test_continuation_stops_at_a_fold_and_tells_where[0.2]",
+    ),
+}
+MUTATIONS = TRAPS | RULE | OTHERS | CHECKS | SOLVED
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -1,13 +1,15 @@
 """Derivatives where JAX's own are wrong, wasteful or impossible."""
 
-from dini import numeric as numeric, testing as testing
+from dini import conditions as conditions, numeric as numeric, testing as testing
 from dini.implicit import (
+    Diagnosis as Diagnosis,
     Implicit as Implicit,
     Neumann as Neumann,
     custom_fixed_point as custom_fixed_point,
     custom_least_squares as custom_least_squares,
     custom_minimum as custom_minimum,
     custom_root as custom_root,
+    diagnose as diagnose,
     implicit_fixed_point as implicit_fixed_point,
     implicit_least_squares as implicit_least_squares,
     implicit_minimum as implicit_minimum,
@@ -24,4 +26,12 @@ from dini.rules import (
     matrix_function as matrix_function,
     symbolic_rule as symbolic_rule,
 )
-from dini.solvers import Anderson as Anderson, Picard as Picard
+from dini.solvers import (
+    Anderson as Anderson,
+    Bracketing as Bracketing,
+    Broyden as Broyden,
+    Continuation as Continuation,
+    NewtonKrylov as NewtonKrylov,
+    Picard as Picard,
+    PowellHybrid as PowellHybrid,
+)

@@ -97,9 +97,7 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", slow_among(SOLVERS, "LU", "Triangular", "Normal(CG)", "BiCGStab", "Diagonal")
-)
+@pytest.mark.parametrize("name", slow_among(SOLVERS, *(set(SOLVERS) - {"GMRES", "Cholesky"})))
 def test_linear_solver_gives_the_exact_derivative(name):
     residual, solver, tags = SOLVERS[name]
     check_foreign(residual, linear_solver=solver, tags=tags)

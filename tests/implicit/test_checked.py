@@ -19,7 +19,7 @@ _NAMES = (
     "custom_minimum, tree",
     "custom_least_squares, curved",
 )
-_QUICK = ("custom_root, vector", "implicit_fixed_point, tree")
+_QUICK = ("custom_root, vector",)
 _ALL_CHECKS = ("custom_root, vector", "implicit_minimum, tree")
 
 

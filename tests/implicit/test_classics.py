@@ -37,6 +37,7 @@ def test_rosenbrock_minimum():
     check_both_modes(lambda p: solution(jnp.ones(4), p), ROSENBROCK)
 
 
+@pytest.mark.slow
 def test_rosenbrock_minimum_by_a_foreign_solver():
     solver = newton(jax.grad(rosenbrock))
     solution = dini.custom_minimum(rosenbrock)(solver)
@@ -74,6 +75,7 @@ def test_trigonometric_system():
     check_both_modes(lambda t: solution(jnp.full(5, 0.6), t), TRIGONOMETRIC)
 
 
+@pytest.mark.slow
 def test_trigonometric_system_by_a_foreign_solver():
     solution = dini.custom_root(trigonometric)(newton(trigonometric))
     guess = jnp.linspace(0.35, 0.85, 5)
@@ -184,7 +186,7 @@ HEAT = {
 
 @pytest.mark.parametrize(
     "options",
-    [{}, slow({"tags": frozenset({lx.tridiagonal_tag})})],
+    [slow({}), slow({"tags": frozenset({lx.tridiagonal_tag})})],
     ids=["dense", "tridiagonal"],
 )
 def test_nonlinear_heat_equation(options):

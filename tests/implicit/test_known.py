@@ -8,6 +8,7 @@ import pytest
 
 import dini
 from tests.support.compare import all_nan, assert_close
+from tests.support.marks import slow
 from tests.support.scenarios import (
     LINEAR,
     SQUARE,
@@ -106,7 +107,7 @@ def test_root_vjp_of_a_complex_root_is_the_transpose():
 # --- root_jacobian -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("argnums", [0, 1, (0,), (1, 0)])
+@pytest.mark.parametrize("argnums", [slow(0), 1, slow((0,)), (1, 0)])
 def test_root_jacobian_counts_argnums_within_args(root, argnums):
     actual = dini.root_jacobian(linear_residual, root, ARGS, argnums)
     assert_close(actual, jax.jacfwd(linear_root, argnums)(*ARGS), 1e-12)
@@ -231,6 +232,7 @@ def test_known_roots_under_jit_and_vmap():
     assert_close(actual, (t * slope, ct * slope, slope), 1e-12)
 
 
+@pytest.mark.slow
 def test_root_vjp_differentiates_to_second_order():
     """With z the root as a function of the arguments, root_vjp is its gradient, to every order."""
 

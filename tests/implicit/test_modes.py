@@ -33,7 +33,6 @@ _EVERY_MODE = (
 )
 _QUICK = (
     "implicit_fixed_point, tree",
-    "implicit_root, tree",
     "custom_fixed_point",
     "custom_root, tree, on the host",
 )

@@ -58,6 +58,7 @@ def assert_all_jacobians(solve, rtol=RTOL):
     assert_close(reverse, expected, rtol)
 
 
+@pytest.mark.slow
 def test_ridge_by_root_jvp_and_root_vjp():
     w, args = closed(X, Y, THETA), (X, Y, THETA)
     expected = jax.jacrev(closed, (0, 1, 2))(*args)
@@ -213,6 +214,7 @@ def test_ridge_as_an_equation_of_each_kind():
         assert_close(jax.jacrev(solution, 3)(INIT, X, Y, THETA), expected, RTOL)
 
 
+@pytest.mark.slow
 def test_ridge_with_an_intercept_in_a_tree():
     def tree_objective(p, x, y, reg):
         error = x @ p["slope"] + p["intercept"] - y

@@ -41,7 +41,7 @@ def affine(z, a):
     [
         slow(lambda a: dini.implicit_root(square)(1.0, a - 3.0)),
         # Its derivative depends on nothing: dead code, if the failure stood beside it.
-        lambda a: dini.implicit_fixed_point(affine, solver=dini.Picard(1e-8, 1e-8))(1.0, a),
+        slow(lambda a: dini.implicit_fixed_point(affine, solver=dini.Picard(1e-8, 1e-8))(1.0, a)),
         lambda a: dini.custom_root(lambda z, a: z + a)(lambda z, a: 1.5 - a)(1.0, a),
     ],
     ids=["root", "affine fixed point", "affine foreign root"],

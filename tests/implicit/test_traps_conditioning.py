@@ -273,7 +273,7 @@ def test_maximum_of_one_number_is_refused():
 # --- Scale ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", [None, slow(optx.Newton(1e-8, 1e-8))])
+@pytest.mark.parametrize("solver", [slow(None), slow(optx.Newton(1e-8, 1e-8))])
 def test_root_does_not_depend_on_the_scale_of_the_residual(solver):
     """Every scale takes the same z, derivatives and verdict: also that it is wrong."""
     f = dini.implicit_root(lambda z, a, scale: scale * (z**2 - a), solver=solver, throw=False)
@@ -318,7 +318,7 @@ def curved_root(x):
 
 @pytest.mark.parametrize(
     ("decorator", "solver"),
-    [slow("implicit", lx.GMRES(1e-12, 1e-12)), ("custom", "auto")],
+    [slow("implicit", lx.GMRES(1e-12, 1e-12)), slow("custom", "auto")],
     ids=["implicit, iterative", "custom, direct"],
 )
 def test_rows_scaled_differently_give_the_same_answer(decorator, solver):

@@ -17,20 +17,20 @@ check_all = functools.partial(check_rule, transforms=("jit", "vmap", "scan", "ch
 A = jnp.asarray(np.random.default_rng(2).normal(size=(3, 3))) + 3 * jnp.eye(3)
 
 
-@pytest.mark.parametrize("kind", slow_among(test_custom_rule.RULES, "jvp", "vjp, residuals"))
+@pytest.mark.parametrize("kind", slow_among(test_custom_rule.RULES, "jvp", "vjp", "vjp, residuals"))
 def test_custom_rule_passes(kind):
     f, _ = test_custom_rule.RULES[kind]
     report = check_all(f, test_custom_rule.X, test_custom_rule.Y)
     assert report.verdict == "pass", report
 
 
-@pytest.mark.parametrize("kind", [slow("block matrix"), "frechet"])
+@pytest.mark.parametrize("kind", [slow("block matrix"), slow("frechet")])
 def test_matrix_function_passes(kind):
     f, _ = test_matrix_function.FUNCTIONS[kind]
     assert check_all(f, test_matrix_function.A).verdict == "pass"
 
 
-@pytest.mark.parametrize("a", [slow(test_matrix_function.A), test_matrix_function.DEFECTIVE])
+@pytest.mark.parametrize("a", [slow(test_matrix_function.A), slow(test_matrix_function.DEFECTIVE)])
 def test_host_function_passes(a):
     f, _ = test_matrix_function.FUNCTIONS["host"]
     report = check_rule(f, a, order=1, transforms=("jit", "vmap"), rtol=1e-10)

@@ -71,6 +71,20 @@ def test_anderson_deeper_than_a_linear_map_ends_in_about_as_many_steps_as_unknow
     assert solution.stats["num_steps"] <= 10
 
 
+def test_anderson_whose_depth_grows_needs_fewer_steps_on_a_slow_symmetric_map():
+    """Eigenvalues evenly spread up to 0.999: a deep memory helps near the solution, not before."""
+    random = np.random.default_rng(0)
+    q, eigenvalues = np.linalg.qr(random.normal(size=(60, 60)))[0], np.linspace(0, 0.999, 60)
+    a, b = jnp.asarray(q * eigenvalues @ q.T), jnp.asarray(random.normal(size=60))
+    steps = {}
+    for growth in (None, 3.0):
+        solver = dini.Anderson(1e-9, 1e-9, depth=20, growth=growth)
+        solution = solve(affine, jnp.zeros(60), (a, b), solver, max_steps=2000)
+        np.testing.assert_allclose(solution.value, np.linalg.solve(np.eye(60) - a, b), rtol=1e-4)
+        steps[growth] = int(solution.stats["num_steps"])
+    assert 1.25 * steps[3.0] < steps[None], steps
+
+
 @pytest.mark.parametrize(
     ("fun", "start", "expected"),
     [
@@ -151,7 +165,15 @@ def test_anderson_that_runs_out_of_steps_says_so():
 
 
 @pytest.mark.parametrize(
-    "options", [{"depth": 0}, {"depth": -1}, {"damping": 0.0}, {"damping": 1.5}, {"damping": -0.1}]
+    "options",
+    [
+        {"depth": 0},
+        {"depth": -1},
+        {"damping": 0.0},
+        {"damping": 1.5},
+        {"damping": -0.1},
+        {"growth": -1.0},
+    ],
 )
 def test_anderson_refuses_wrong_options(options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -265,6 +287,7 @@ def test_anderson_under_optimistix_is_differentiated_implicitly():
     assert_close(run((a, b)), expected, 1e-9)
 
 
+@pytest.mark.slow
 def test_anderson_is_differentiated_by_unrolling():
     """Also where memory is empty: a length of zero has no derivative of its own."""
     a, b, _ = linear(0.5, n=3)

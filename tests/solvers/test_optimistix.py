@@ -14,7 +14,7 @@ import pytest
 
 import dini
 from tests.support.compare import assert_close, relative_error
-from tests.support.marks import case, slow
+from tests.support.marks import case
 from tests.support.scenarios import (
     CURVED,
     EXPONENTIAL,
@@ -65,12 +65,12 @@ QUICK = [
     ("root", optx.Newton),
     ("root", optx.Chord),
     ("root", optx.LevenbergMarquardt),
-    ("minimum", optx.BFGS),
     ("ridge", optx.NelderMead),
     ("least_squares", optx.BFGS),
     ("ridge_residuals", optx.GaussNewton),
 ]
 SLOW = [
+    ("minimum", optx.BFGS),
     ("fixed_point", dini.Anderson),
     ("fixed_point", dini.Picard),
     ("fixed_point", optx.Dogleg),
@@ -188,7 +188,8 @@ def test_solver_of_another_kind_is_refused_by_name(decorator, solver):
         solution(1.0)
 
 
-@pytest.mark.parametrize("outer", [optx.LevenbergMarquardt, slow(optx.Dogleg)])
+@pytest.mark.slow
+@pytest.mark.parametrize("outer", [optx.LevenbergMarquardt, optx.Dogleg])
 def test_equation_that_raises_may_be_solved_inside_another_solve(outer):
     """These linearise at a point of zeros first, which no inner solve may mind."""
     inner = dini.implicit_root(lambda z, a: z**3 + z * jnp.array([1e6, 1.0]) - a)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from dini._tree import RealView, stop_gradient
 from dini.implicit._theorem import TangentRule, find, implicit_function
-from dini.linear import Direct, LinearConfig, System, guarded
+from dini.linear import Direct, LinearConfig, System, guarded, on_vectors
 
 _UNSUITABLE = (
     "the Neumann series for the derivative of {name} was asked for at a point that does not solve "
@@ -80,7 +80,7 @@ class Implicit(_ByTheorem):
         p = self.preconditioner
         if p is not None and not isinstance(p, lx.AbstractLinearOperator):
             z, _ = eqx.filter_eval_shape(primal_fn, inputs)
-            p = _on_vectors(p, RealView(z))
+            p = on_vectors(p, RealView(z))
         return _Exact(self._config(inputs, tags, solver=self.linear_solver, preconditioner=p))
 
 
@@ -167,11 +167,6 @@ class _Negative(eqx.Module):
 
     def __call__(self, z: PyTree, extra: PyTree, inputs: PyTree) -> PyTree:
         return jax.tree_util.tree_map(jnp.negative, self.residual_fn(z, extra, inputs))
-
-
-def _on_vectors(preconditioner: Callable[[PyTree], PyTree], view: RealView) -> Any:
-    struct = jax.ShapeDtypeStruct((view.size,), view.dtype)
-    return lx.FunctionLinearOperator(lambda v: view.ravel(preconditioner(view.unravel(v))), struct)
 
 
 def while_loop(

@@ -15,6 +15,7 @@ import optimistix as optx
 from jaxtyping import PyTree
 
 from dini._tree import asarrays
+from dini.conditions import Condition
 from dini.implicit._options import Options
 from dini.rules import DecoratedFunction
 
@@ -75,16 +76,23 @@ class Decorated(DecoratedFunction):
         name: str,
         allowed: tuple[str, ...],
         options: dict[str, Any],
-        run: Callable,
+        pose: Callable,
     ) -> None:
+        """Takes `pose`: (options, name, guess, arguments) ↦ the problem, posed."""
         super().__init__(name, fn)
         self._allowed = allowed
         self._options = Options().replace(allowed, self._name, options)
+
+        def run(config: tuple[Options, str, Callable], data: tuple) -> Any:
+            options, name, reading = config
+            guess, arguments, *more = data
+            return reading(pose(options, name, guess, arguments), *more)
+
         self._compiled = Compiled(run)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The solution, from a guess and the arguments of the function decorated."""
-        return self._call(False, args, kwargs)
+        return self.read(_value, args, kwargs)
 
     def solve(self, *args: Any, **kwargs: Any) -> optx.Solution:
         """As the plain call, with the result code, the aux and statistics.
@@ -93,7 +101,7 @@ class Decorated(DecoratedFunction):
             `optimistix.Solution`. Its `stats` hold "error", the estimated largest error in z. Its
             `state` is None.
         """
-        return self._call(True, args, kwargs)
+        return self.read(_solution, args, kwargs)
 
     def with_options(self, **options: Any) -> Self:
         """The same function with other options; what is not named stays as it is."""
@@ -101,7 +109,8 @@ class Decorated(DecoratedFunction):
         changed._options = self._options.replace(self._allowed, self._name, options)
         return changed
 
-    def _call(self, full: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def read(self, reading: Callable, args: tuple, kwargs: dict[str, Any], *more: PyTree) -> Any:
+        """What `reading` makes of the problem that these arguments pose, and of `more`."""
         if not args:
             first = self._first_parameter()
             if first not in kwargs:
@@ -109,16 +118,26 @@ class Decorated(DecoratedFunction):
             args, kwargs = (kwargs[first],), {k: v for k, v in kwargs.items() if k != first}
         guess, *rest = args
         data = (guess, (self._bound, tuple(rest), kwargs))
-        return self._compiled((self._options, self._name, full), data)
+        return self._compiled((self._options, self._name, reading), (*data, *more))
 
     def _first_parameter(self) -> str:
         parameters = list(inspect.signature(self.fn).parameters)
         return parameters[len(self._bound)] if len(parameters) > len(self._bound) else "init"
 
 
+def _value(posed: Any) -> Any:
+    return posed.value()
+
+
+def _solution(posed: Any) -> optx.Solution:
+    return posed.solution()
+
+
 def apply_user(fn: Callable, z: PyTree, arguments: PyTree) -> Any:
     """The user's function of z, with the arguments of the call; a method's self stands first."""
     bound, args, kwargs = arguments
+    if isinstance(fn, Condition):
+        fn, bound = fn.of_method(*bound), ()
     return fn(*bound, z, *args, **kwargs)
 
 

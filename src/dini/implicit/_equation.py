@@ -1,6 +1,7 @@
 """Decorators on an equation: the function becomes its solution."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Unpack, overload
 
@@ -15,30 +16,28 @@ from dini.implicit import _problem
 from dini.implicit._call import Decorated, apply_user, inexact, split_aux
 from dini.implicit._options import EquationOptions, Options
 from dini.implicit._problem import Problem, check_output
-from dini.implicit._solve import Equation, Search, solve
+from dini.implicit._solve import Equation, Posed, Search
+from dini.implicit._watch import Printer, Watch
 
 
 def _decorator(problem: Problem, name: str, fn: Callable | None, options: dict[str, Any]) -> Any:
     """`@name` and `@name(...)` alike."""
 
     def decorate(fn: Callable) -> Decorated:
-        def run(config: tuple[Options, str, bool], data: tuple) -> Any:
-            return _solve_equation(problem, fn, *config, *data)
-
-        return Decorated(fn, name, tuple(EquationOptions.__annotations__), options, run)
+        pose = functools.partial(_pose, problem, fn)
+        return Decorated(fn, name, tuple(EquationOptions.__annotations__), options, pose)
 
     return decorate if fn is None else decorate(fn)
 
 
-def _solve_equation(
+def _pose(
     problem: Problem,
     fn: Callable,
     options: Options,
     name: str,
-    full: bool,
     guess: PyTree,
     arguments: PyTree,
-) -> Any:
+) -> Posed:
     def pair(z: PyTree, arguments: PyTree) -> tuple[PyTree, PyTree]:
         return split_aux(apply_user(fn, z, arguments), options.has_aux, name, "the equation")
 
@@ -76,15 +75,11 @@ def _solve_equation(
         solver.atol,
         _norm(solver),
     )
-    search = Search(solver, instead, options.options or {}, options.max_steps)
+    progress = Printer(name) if options.progress is True else options.progress or None
+    search = Search(solver, instead, options.options or {}, options.max_steps, Watch(progress))
     adjoint = options.configured_adjoint(name, solver.rtol)
-    solved = solve(equation, guess, arguments, search, adjoint)
-    if not full:
-        return solved.value
-    aux = pair(solved.value, arguments)[1] if options.has_aux else None
-    stats = {"num_steps": solved.extra["steps"], "max_steps": options.max_steps}
-    stats |= {"error": solved.extra["error"]}
-    return optx.Solution(solved.value, solved.extra["result"], aux, stats, state=None)
+    aux = lambda solved: pair(solved.value, arguments)[1] if options.has_aux else None
+    return Posed(equation, guess, arguments, search, adjoint, aux)
 
 
 def _norm(solver: optx.AbstractIterativeSolver) -> Callable:

@@ -12,6 +12,7 @@ import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from dini._tree import asarrays
+from dini.conditions import Condition
 from dini.implicit._call import Decorated
 from dini.implicit._options import SolverOptions
 from dini.implicit._solver import custom_root
@@ -129,9 +130,14 @@ def _at_root(residual: Callable, options: SolverOptions) -> Decorated:
     """The root as a function of the arguments; the same object again for the same function."""
     if options.get("has_aux"):
         raise TypeError("a residual at a known root returns no aux.")
-    stable = isinstance(residual, FunctionType) and residual.__closure__ is None
-    known = (_remembered if stable else _known)(residual)
+    known = (_remembered if _captures_nothing(residual) else _known)(residual)
     return known.with_options(**options) if options else known
+
+
+def _captures_nothing(fn: Callable | None) -> bool:
+    if isinstance(fn, Condition):
+        return all(map(_captures_nothing, fn.functions))
+    return fn is None or (isinstance(fn, FunctionType) and fn.__closure__ is None)
 
 
 def _known(residual: Callable) -> Decorated:
@@ -139,7 +145,8 @@ def _known(residual: Callable) -> Decorated:
         del args
         return z
 
-    inner = getattr(residual, "__qualname__", None) or type(residual).__name__
+    names = (getattr(residual, name, None) for name in ("__qualname__", "name"))
+    inner = next((n for n in names if n), type(residual).__name__)
     known_root.__qualname__ = f"(known root of {inner})"
     return custom_root(residual)(known_root)
 

@@ -29,6 +29,7 @@ class Options(eqx.Module):
     atol: float | None = None
     throw: bool = eqx.field(static=True, default=True)
     has_aux: bool = eqx.field(static=True, default=False)
+    progress: bool | Callable[[int, float], Any] = eqx.field(static=True, default=False)
 
     def replace(self, allowed: tuple[str, ...], name: str, new: dict[str, Any]) -> "Options":
         """These options with some of those `allowed` replaced.
@@ -110,11 +111,14 @@ class EquationOptions(SharedOptions, total=False):
         solver: any Optimistix solver of a fitting kind; its rtol and atol are those of the check.
         max_steps: how many steps it may take, 256 by default; None for no bound.
         options: what Optimistix hands to the solver, brackets for instance; may be traced.
+        progress: True prints, at most once a second, the number of the step and how far it moved; a
+            function is called on the host with both after each step. It is a host callback.
     """
 
     solver: optx.AbstractIterativeSolver | None
     max_steps: int | None
     options: dict[str, Any] | None
+    progress: bool | Callable[[int, float], Any]
 
 
 class SolverOptions(SharedOptions, total=False):

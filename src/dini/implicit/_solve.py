@@ -1,5 +1,6 @@
 """From an equation and a way to solve it to a differentiable, checked solution."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -10,12 +11,13 @@ import jax.tree_util as jtu
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree
 
-from dini._tree import RealView, describe, stop_gradient
+from dini._tree import RealView, describe, max_abs, stop_gradient
 from dini.implicit import _problem
 from dini.implicit._accept import Tolerance, accept_fixed_point, accept_root
 from dini.implicit._adjoint import Implicit, Neumann, while_loop
 from dini.implicit._problem import Problem, scale_of
 from dini.implicit._theorem import system_at
+from dini.implicit._watch import Watch, watched
 from dini.linear import LinearConfig, guarded
 from dini.rules import differentiable, linearise
 
@@ -25,8 +27,9 @@ _SLACK = 10.0
 _FAILED = (
     "{name} was not solved: the solver failed, or the error estimated in z is larger than "
     "atol + rtol |z|, or something was not finite, or the solution is not a regular one (a root "
-    "must be simple, a minimum must not be a saddle or flat). The unknown is {unknown}. {remedy}; "
-    "with throw=False the solution is NaN, and `.solve(...)` tells the reason in its `result`."
+    "must be simple, a minimum not a saddle or flat, a condition not at a tie or kink). The "
+    "unknown is {unknown}. {remedy}; with throw=False the solution is NaN, and `.solve(...)` tells "
+    "the reason in its `result`."
 )
 _REMEDY = "Try another guess or solver, a larger max_steps, or larger tolerances"
 _FOREIGN_REMEDY = (
@@ -99,6 +102,7 @@ class Search(eqx.Module):
     instead: optx.AbstractIterativeSolver | None
     options: dict[str, Any]
     max_steps: int | None = eqx.field(static=True)
+    watch: Watch = Watch()
 
 
 def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
@@ -107,26 +111,33 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     problem, view = equation.problem, RealView(guess)
     name = f"the equation of {equation.linear.name}"
     solver, scale = search.solver, jnp.ones((), view.dtype)
+    # A solver sees the positional arguments' arrays as Optimistix's `args`, and may vary them.
+    bound, positional, keywords = arguments
+    arrays, rest = eqx.partition(positional, eqx.is_array)
 
-    def real(y: PyTree) -> PyTree:
-        out = equation.fn(view.untree(y), arguments)
+    def real(y: PyTree, arrays: PyTree) -> PyTree:
+        if search.watch.count is not None:
+            jax.debug.callback(search.watch.count)
+        out = equation.fn(view.untree(y), (bound, eqx.combine(arrays, rest), keywords))
         if problem is _problem.minimum:
             return out.astype(view.dtype) / scale
         unit = jnp.sqrt(scale) if problem is _problem.least_squares else scale
         return jtu.tree_map(lambda f: f / unit, RealView(out).tree(out))
 
-    search_in: Callable[[PyTree], PyTree] = real
+    search_in: Callable[[PyTree, PyTree], PyTree] = real
     if not isinstance(solver, optx.AbstractFixedPointSolver):
         v = view.ravel(guess)
         at_guess = linearise(equation.residual(view, stop_gradient(arguments)), v, name)
-        search_in = real if at_guess.plain else differentiable(real, name)
+        if not at_guess.plain:
+            search_in = lambda y, args: differentiable(lambda y: real(y, args), name)(y)
         solver = solver if at_guess.reverse else search.instead or solver
         scale = scale if problem is _problem.fixed_point else scale_of(at_guess, v)
+    residual = eqx.Partial(_size, equation, view, stop_gradient(arguments))
     solution = problem.search(
-        lambda y, _: search_in(y),
-        solver,
+        search_in,
+        watched(solver, search.watch, residual),
         view.tree(guess),
-        None,
+        arrays,
         search.options,
         max_steps=search.max_steps,
         adjoint=_GivenLoop(loop),
@@ -134,7 +145,14 @@ def _search(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     )
     z = view.untree(solution.value)
     z, extra = equation.accept(z, arguments, solution.result, own=True)
-    return z, extra | {"steps": solution.stats["num_steps"]}
+    stats = {k: x for k, x in solution.stats.items() if all(map(eqx.is_array, jtu.tree_leaves(x)))}
+    stats.pop("max_steps", None)
+    return z, extra | {"stats": stats}
+
+
+def _size(equation: Equation, view: RealView, arguments: PyTree, y: PyTree) -> Array:
+    """The largest number in F at an iterate of the search."""
+    return max_abs(equation.residual(view, arguments)(view.ravel(view.untree(y))))
 
 
 def _call_solver(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
@@ -143,7 +161,7 @@ def _call_solver(inputs: tuple) -> tuple[PyTree, dict[str, Any]]:
     inexact, rest = eqx.partition(arguments, eqx.is_inexact_array)
     z, aux = solver(guess, eqx.combine(_undifferentiated(inexact), rest))
     z, extra = equation.accept(z, arguments, optx.RESULTS.successful, own=False)
-    return z, extra | {"aux": eqx.filter(aux, eqx.is_array)}
+    return z, extra | {"aux": eqx.filter(aux, eqx.is_array), "stats": {}}
 
 
 @jax.custom_jvp
@@ -176,33 +194,68 @@ class Solved(eqx.Module):
     extra: dict[str, Any]
 
 
-def solve(
-    equation: Equation,
-    guess: PyTree,
-    arguments: PyTree,
-    how: Search | Callable,
-    adjoint: optx.AbstractAdjoint,
-) -> Solved:
-    """Solves F(z, arguments) = 0 for z, differentiable in the arguments; raises or gives NaN.
+@dataclasses.dataclass(frozen=True)
+class Posed:
+    """An equation with its arguments, how it is solved, and how the solution is differentiated.
 
-    `how` is a `Search`, or a solver (guess, arguments) ↦ (z, aux) that captures no tracer.
+    Attributes:
+        equation: F.
+        guess: where the search starts.
+        arguments: what z is a function of.
+        how: a `Search`, or a solver (guess, arguments) ↦ (z, aux) that captures no tracer.
+        adjoint: how derivatives are obtained.
+        aux: the auxiliary output, from what has been solved.
+        pairs: whether the plain call returns it too.
     """
-    primal = _search if isinstance(how, Search) else _call_solver
-    inputs = (equation, stop_gradient(guess), arguments, stop_gradient(how))
-    if isinstance(adjoint, Implicit | Neumann):
-        config = adjoint.rule(primal, (*inputs, while_loop), equation.linear.tags).config
-        equation = eqx.tree_at(lambda e: e.linear, equation, config)
-        inputs = (equation, *inputs[1:])
-    # Tags speak of a matrix, and another adjoint sees an operator on trees.
-    matrix = isinstance(adjoint, Implicit | Neumann) or _is_vector(guess)
-    tags = equation.linear.tags if matrix else frozenset()
-    value, extra = adjoint.apply(primal, _residual, inputs, tags)
-    failed = extra["result"] != optx.RESULTS.successful
-    linear = equation.linear
-    remedy = _REMEDY if isinstance(how, Search) else _FOREIGN_REMEDY
-    message = _FAILED.format(name=linear.name, unknown=describe(value), remedy=remedy)
-    value = guarded(value, failed, message, linear.throw)
-    return Solved(_in_every_order(value, failed), extra)
+
+    equation: Equation
+    guess: PyTree
+    arguments: PyTree
+    how: Search | Callable
+    adjoint: optx.AbstractAdjoint
+    aux: Callable[[Solved], PyTree]
+    pairs: bool = False
+
+    def value(self) -> Any:
+        """What the plain call returns."""
+        solved = self.solve()
+        return (solved.value, self.aux(solved)) if self.pairs else solved.value
+
+    def solution(self) -> optx.Solution:
+        """The same with all that is known of it."""
+        solved = self.solve()
+        stats = solved.extra["stats"] | {"error": solved.extra["error"]}
+        if isinstance(self.how, Search):
+            stats |= {"max_steps": self.how.max_steps}
+        return optx.Solution(
+            solved.value, solved.extra["result"], self.aux(solved), stats, state=None
+        )
+
+    def solve(self) -> Solved:
+        """Solves for z, differentiable in the arguments; raises or gives NaN."""
+        adjoint, (primal, inputs) = self.adjoint, self.primal()
+        # Tags speak of a matrix, and another adjoint sees an operator on trees.
+        matrix = isinstance(adjoint, Implicit | Neumann) or _is_vector(self.guess)
+        linear = inputs[0].linear
+        tags = linear.tags if matrix else frozenset()
+        value, extra = adjoint.apply(primal, _residual, inputs, tags)
+        failed = extra["result"] != optx.RESULTS.successful
+        how, remedy = self.how, _FOREIGN_REMEDY
+        if isinstance(how, Search):
+            remedy = getattr(how.solver, "remedy", _REMEDY)
+        message = _FAILED.format(name=linear.name, unknown=describe(value), remedy=remedy)
+        value = guarded(value, failed, message, linear.throw)
+        return Solved(_in_every_order(value, failed), extra)
+
+    def primal(self) -> tuple[Callable, tuple]:
+        """What solves the equation, without derivatives, and all that it is given."""
+        equation, how = self.equation, self.how
+        primal = _search if isinstance(how, Search) else _call_solver
+        inputs = (equation, stop_gradient(self.guess), self.arguments, stop_gradient(how))
+        if isinstance(self.adjoint, Implicit | Neumann):
+            rule = self.adjoint.rule(primal, (*inputs, while_loop), equation.linear.tags)
+            inputs = (eqx.tree_at(lambda e: e.linear, equation, rule.config), *inputs[1:])
+        return primal, inputs
 
 
 def _is_vector(z: PyTree) -> bool:

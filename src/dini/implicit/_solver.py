@@ -1,5 +1,6 @@
 """Decorators on a solver: any solver becomes differentiable."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Unpack
 
@@ -7,15 +8,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-import optimistix as optx
 from jaxtyping import PyTree
 
 from dini._tree import Closed, RealView, asarrays
+from dini.conditions import Condition
 from dini.implicit import _problem
 from dini.implicit._call import Decorated, apply_user, inexact, split_aux
 from dini.implicit._options import Options, SolverOptions
 from dini.implicit._problem import Problem, check_output
-from dini.implicit._solve import Equation, solve
+from dini.implicit._solve import Equation, Posed
 
 
 def _decorator(
@@ -25,47 +26,43 @@ def _decorator(
         raise TypeError(f"dini.{name} takes the equation, a function, and was given {equation!r}.")
 
     def decorate(solver: Callable) -> Decorated:
-        def run(config: tuple[Options, str, bool], data: tuple) -> Any:
-            return _solve_foreign(problem, equation, solver, *config, *data)
-
-        return Decorated(solver, name, tuple(SolverOptions.__annotations__), options, run)
+        pose = functools.partial(_pose, problem, equation, solver)
+        return Decorated(solver, name, tuple(SolverOptions.__annotations__), options, pose)
 
     return decorate
 
 
-def _solve_foreign(
+def _pose(
     problem: Problem,
     fn: Callable,
     solver: Callable,
     options: Options,
     name: str,
-    full: bool,
     guess: PyTree,
     arguments: PyTree,
-) -> Any:
+) -> Posed:
     def pair(guess: PyTree, arguments: PyTree) -> tuple[PyTree, PyTree]:
         out = apply_user(solver, guess, arguments)
         z, aux = split_aux(out, options.has_aux, name, "the solver")
         return asarrays(z), jtu.tree_map(_computed, aux)
 
-    def value(z: PyTree, arguments: PyTree) -> PyTree:
-        return inexact(apply_user(fn, z, arguments))
-
     closed_solver = Closed(pair, guess, arguments)
     z, aux = eqx.filter_eval_shape(closed_solver, guess, arguments)
-    closed = Closed(value, z, arguments)
-    check_output(problem, name, z, eqx.filter_eval_shape(closed, z, arguments))
     eps = RealView(z).eps
     rtol = eps**0.5 if options.rtol is None else options.rtol
     atol = eps**0.5 if options.atol is None else options.atol
+    equation_fn = fn.within(rtol, atol) if isinstance(fn, Condition) else fn
+
+    def value(z: PyTree, arguments: PyTree) -> PyTree:
+        return inexact(apply_user(equation_fn, z, arguments))
+
+    closed = Closed(value, z, arguments)
+    check_output(problem, name, z, eqx.filter_eval_shape(closed, z, arguments))
     equation = Equation(problem, closed, options.linear(problem, name, rtol), rtol, atol)
     adjoint = options.configured_adjoint(name, rtol)
-    solved = solve(equation, guess, arguments, closed_solver, adjoint)
-    aux = eqx.combine(solved.extra["aux"], eqx.filter(aux, _is_struct, inverse=True))
-    if not full:
-        return (solved.value, aux) if options.has_aux else solved.value
-    stats = {"error": solved.extra["error"]}
-    return optx.Solution(solved.value, solved.extra["result"], aux, stats, state=None)
+    constants = eqx.filter(aux, _is_struct, inverse=True)
+    combined = lambda solved: eqx.combine(solved.extra["aux"], constants)
+    return Posed(equation, guess, arguments, closed_solver, adjoint, combined, options.has_aux)
 
 
 def _computed(x: Any) -> Any:

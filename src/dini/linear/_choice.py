@@ -42,6 +42,22 @@ def choose(
     return KrylovWithFallback(first, lx.GMRES(rtol, rtol, restart=100), rtol)
 
 
+def explain(
+    linear_solver: lx.AbstractLinearSolver | str, size: int, tags: frozenset[object]
+) -> str:
+    """The solver that `choose` takes, and why, in words."""
+    solver = choose(linear_solver, size, tags, 1.0)
+    if linear_solver != "auto":
+        return f"{type(solver).__name__}, as given"
+    if tags & STRUCTURED:
+        return f"{type(solver).__name__}: the tags tell a structure"
+    if not isinstance(solver, KrylovWithFallback):
+        return f"{type(solver).__name__}: {size} unknowns, dense up to {DENSE}"
+    first, second = type(solver.first).__name__, type(solver.second).__name__
+    why = "definite" if isinstance(solver.first, lx.CG) else "not known to be definite"
+    return f"{first}, with {second} to fall back on: {size} unknowns, {why}"
+
+
 class KrylovWithFallback(lx.AbstractLinearSolver):
     """A Krylov method with short recurrences, and a sturdier solver for where it breaks down.
 

@@ -11,6 +11,8 @@ from dini.solvers._iteration import AbstractIteration, size
 
 # A step is taken back where it leaves the displacement more than this much larger.
 _GROWTH = 2.0
+# How many differences are used from the start where their number grows.
+_FIRST = 2
 
 
 class _Memory(eqx.Module):
@@ -23,6 +25,7 @@ class _Memory(eqx.Module):
     count: Int[Array, ""]
     damping: Float[Array, ""]
     rejected: Int[Array, ""]
+    largest: Float[Array, ""]
 
 
 # With r(z) = T(z) − z and differences ΔZ, ΔR of past points and displacements, the secant model
@@ -39,10 +42,16 @@ class Anderson(AbstractIteration):
     one is accepted; the damping then recovers. A second refusal in a row restarts the method: all
     differences are forgotten.
 
+    Far from the solution old differences mislead, close to it they help: with `growth` the number
+    in use grows as the displacement falls. It is off by default: it helps a large depth on maps
+    that contract, and holds back one that must learn all directions before it can.
+
     Attributes:
         rtol: relative tolerance of T(z) − z.
         atol: absolute tolerance of T(z) − z.
         depth: how many past differences are used; two vectors of the size of z are kept for each.
+        growth: how many more differences are used, up to `depth` and from 2 on, for each power of
+            ten that the displacement has fallen below its largest; None uses all there are.
         damping: β, the share of the displacement that is stepped, in (0, 1].
         regularisation: ridge added to the least-squares problem for γ, relative to the squared
             length of each difference; a small multiple of eps by default.
@@ -59,12 +68,15 @@ class Anderson(AbstractIteration):
     damping: float = 1.0
     regularisation: float | None = None
     norm: Callable[[PyTree], Scalar] = optx.max_norm
+    growth: float | None = None
 
     def __check_init__(self) -> None:
         if self.depth < 1:
             raise ValueError(f"depth must be at least 1, and is {self.depth}.")
         if isinstance(self.damping, float | int) and not 0 < self.damping <= 1:
             raise ValueError(f"damping must be in (0, 1], and is {self.damping}.")
+        if isinstance(self.growth, float | int) and self.growth < 0:
+            raise ValueError(f"growth must not be negative, and is {self.growth}.")
 
     def start(self, z: Inexact[Array, " n"]) -> _Memory:
         """No point yet: the first displacement is accepted whatever its size."""
@@ -79,6 +91,7 @@ class Anderson(AbstractIteration):
             jnp.asarray(0),
             jnp.asarray(self.damping, real),
             jnp.asarray(0),
+            jnp.zeros((), real),
         )
 
     def advance(
@@ -103,9 +116,18 @@ class Anderson(AbstractIteration):
 
         z, r = jnp.where(accepted, z, m.z), jnp.where(accepted, r, m.r)
         plain = z + damping.astype(z.dtype) * r
-        mixed = plain - self._mix(dr, r) @ (dz + damping.astype(z.dtype) * dr)
+        largest = jnp.maximum(m.largest, size(r).astype(m.largest.dtype))
+        age = (count - 1 - jnp.arange(dr.shape[0])) % dr.shape[0]
+        recent = jnp.where((age < self._count(size(r), largest))[:, None], dr, 0)
+        mixed = plain - self._mix(recent, r) @ (dz + damping.astype(z.dtype) * dr)
         after = jnp.where(accepted & jnp.all(jnp.isfinite(mixed)), mixed, plain)
-        return after, _Memory(z, r, dz, dr, count, damping, rejected)
+        return after, _Memory(z, r, dz, dr, count, damping, rejected, largest)
+
+    def _count(self, length: Scalar, largest: Scalar) -> Scalar:
+        """How many differences are used, the newest first."""
+        if self.growth is None:
+            return jnp.asarray(self.depth)
+        return _FIRST + self.growth * jnp.log10(largest / length)
 
     def _mix(
         self, dr: Inexact[Array, "depth n"], r: Inexact[Array, " n"]
