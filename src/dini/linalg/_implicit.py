@@ -1,0 +1,68 @@
+"""F(X, θ) = 0 for a matrix X: Newton's last steps, and the implicit function theorem."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jaxtyping import Array
+
+from dini.linalg._equation import Factors, Terms, factorise, solve
+from dini.linalg._stein import size
+from dini.rules import custom_rule
+
+
+# F(X(θ), θ) = 0  ⇒  ∂X F[Ẋ] = −∂θF θ̇, and ∂X F is a map A Ẋ B + C Ẋ D. The rule calls the function
+# itself, and the solve is linear in its right-hand side and transposable: so every mode and order
+# follows. What was factorised for Newton's steps serves every tangent and cotangent.
+def implicit_equation(
+    guess: Callable[..., tuple[Array, Array]],
+    residual: Callable[..., Array],
+    derivative: Callable[..., tuple[Terms, Array]],
+    signature: str,
+    admits: Callable[..., Array] | None = None,
+) -> Callable[..., Array]:
+    """X(θ), for matrices θ with leading axes.
+
+    Args:
+        guess: θ ↦ (X₀, whether X₀ may stand where ∂X F is singular), for matrices.
+        residual: (X, θ) ↦ F.
+        derivative: (X, θ) ↦ the map ∂X F, and transformations to start from when it is factorised.
+        signature: the shapes, as `jnp.vectorize` reads them.
+        admits: (factors, X, θ) ↦ whether X is the solution that is meant.
+
+    Returns:
+        θ ↦ X, NaN where Newton's steps do not settle, or the solution is not the one meant.
+    """
+
+    @custom_rule
+    def solution(*theta: Array) -> tuple[Array, Factors]:
+        start, stands = guess(*theta)
+        terms, starts = derivative(start, *theta)
+        factors = factorise(terms, starts, start)
+
+        def step(state: tuple) -> tuple:
+            x, *_, k = state
+            delta = solve(derivative(x, *theta)[0], factors, -residual(x, *theta))
+            return x + delta, size(delta), k + 1
+
+        # The error after a step is the square of the one before, and rounding.
+        close = jnp.finfo(start.dtype).eps ** 0.5
+        more = lambda s: factors.regular & (s[1] > close * size(s[0])) & (s[2] < _STEPS)
+        x, last, _ = jax.lax.while_loop(more, step, (start, size(start) + jnp.inf, 0))
+        settled = last <= close * size(x)
+        good = settled if admits is None else settled & admits(factors, x, *theta)
+        value = jnp.where(factors.regular, jnp.where(good, x, jnp.nan), start)
+        return jnp.where(factors.regular | stands, value, jnp.nan), factors
+
+    @solution.defjvp
+    def rule(theta: tuple, tangents: tuple) -> tuple:  # pyright: ignore[reportUnusedFunction]
+        x, factors = solution(*theta)
+        _, b = jax.jvp(lambda *theta: residual(x, *theta), theta, tangents)
+        tangent = solve(derivative(x, *theta)[0], factors, -b)
+        return (x, factors), (tangent, jtu.tree_map(lambda _: None, factors))
+
+    return jax.jit(jnp.vectorize(lambda *theta: solution(*theta)[0], signature=signature))
+
+
+_STEPS = 5
