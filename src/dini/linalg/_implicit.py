@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array
 
-from dini.linalg._equation import Factors, Terms, factorise, solve
+from dini.linalg._equation import Factors, Terms, Transformations, factorise, solve
 from dini.linalg._stein import size
 from dini.rules import custom_rule
 
@@ -18,7 +18,8 @@ from dini.rules import custom_rule
 def implicit_equation(
     guess: Callable[..., tuple[Array, Array]],
     residual: Callable[..., Array],
-    derivative: Callable[..., tuple[Terms, Array]],
+    derivative: Callable[..., Terms],
+    transformations: Transformations,
     signature: str,
     admits: Callable[..., Array] | None = None,
 ) -> Callable[..., Array]:
@@ -27,7 +28,9 @@ def implicit_equation(
     Args:
         guess: θ ↦ (X₀, whether X₀ may stand where ∂X F is singular), for matrices.
         residual: (X, θ) ↦ F.
-        derivative: (X, θ) ↦ the map ∂X F, and transformations to start from when it is factorised.
+        derivative: (X, θ) ↦ the map ∂X F.
+        transformations: of the map, for which doubling is tried; a complex one that needs it gets
+            Schur forms.
         signature: the shapes, as `jnp.vectorize` reads them.
         admits: (factors, X, θ) ↦ whether X is the solution that is meant.
 
@@ -38,12 +41,12 @@ def implicit_equation(
     @custom_rule
     def solution(*theta: Array) -> tuple[Array, Factors]:
         start, stands = guess(*theta)
-        terms, starts = derivative(start, *theta)
-        factors = factorise(terms, starts, start)
+        schur = jnp.iscomplexobj(start)
+        factors = factorise(derivative(start, *theta), transformations, start, schur)
 
         def step(state: tuple) -> tuple:
             x, *_, k = state
-            delta = solve(derivative(x, *theta)[0], factors, -residual(x, *theta))
+            delta = solve(derivative(x, *theta), factors, -residual(x, *theta))
             return x + delta, size(delta), k + 1
 
         # The error after a step is the square of the one before, and rounding.
@@ -56,10 +59,10 @@ def implicit_equation(
         return jnp.where(factors.regular | stands, value, jnp.nan), factors
 
     @solution.defjvp
-    def rule(theta: tuple, tangents: tuple) -> tuple:  # pyright: ignore[reportUnusedFunction]
+    def _(theta: tuple, tangents: tuple) -> tuple:
         x, factors = solution(*theta)
         _, b = jax.jvp(lambda *theta: residual(x, *theta), theta, tangents)
-        tangent = solve(derivative(x, *theta)[0], factors, -b)
+        tangent = solve(derivative(x, *theta), factors, -b)
         return (x, factors), (tangent, jtu.tree_map(lambda _: None, factors))
 
     return jax.jit(jnp.vectorize(lambda *theta: solution(*theta)[0], signature=signature))

@@ -30,12 +30,12 @@ def qr_algorithm(a: Array) -> tuple[Array, Array]:
 
     def more(state: tuple) -> Array:
         *_, last, k = state
-        return (last > 0) & (k < _STEPS * n)
+        return (last > 0) & (k <= _STEPS * n)
 
     def step(state: tuple) -> tuple:
         t, u, last, k = state
         inside = index <= last
-        shift = jnp.where(k % 10 == 9, jnp.abs(t[last, last - 1]) + t[last, last], _shift(t, last))
+        shift = jnp.where(k % 10 == 0, jnp.abs(t[last, last - 1]) + t[last, last], _shift(t, last))
         block = jnp.where(inside[:, None] & inside, t, 0) - jnp.diag(jnp.where(inside, shift, -1))
         q, _ = jnp.linalg.qr(block)
         t, u = q.conj().T @ t @ q, u @ q
@@ -44,7 +44,7 @@ def qr_algorithm(a: Array) -> tuple[Array, Array]:
         t = jnp.where(done & (index == last)[:, None] & (index < last), 0, t)
         return t, u, last - done, k + 1
 
-    start = a, jnp.eye(n, dtype=a.dtype), jnp.asarray(n - 1), 0
+    start = a, jnp.eye(n, dtype=a.dtype), jnp.asarray(n - 1), 1
     t, u, last, _ = jax.lax.while_loop(more, step, start)
     return jnp.where(last <= 0, jnp.triu(t), jnp.nan), u
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Inexact
 
 from dini.linalg._check import matrices
-from dini.linalg._equation import Terms, sylvester
+from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
 from dini.linalg._schur import schur
-from dini.linalg._stein import size
+from dini.linalg._stein import once, size
+from dini.linalg._transformations import shifts
 
 
 def sqrtm(A: ArrayLike) -> Inexact[Array, "... n n"]:
@@ -92,27 +93,26 @@ def _inverse_guess(a: Array) -> tuple[Array, Bool[Array, ""]]:
     unit = a / scale
     x, converged = _denman_beavers(unit, jnp.eye(*a.shape, dtype=a.dtype))
 
-    def invert(state: tuple) -> tuple:
+    def invert() -> Array:
         root, stands = _otherwise(unit, jnp.full_like(unit, jnp.nan), converged)
-        return jnp.asarray(False), jnp.where(stands, jnp.linalg.inv(root), jnp.nan)
+        return jnp.where(stands, jnp.linalg.inv(root), jnp.nan)
 
-    _, x = jax.lax.while_loop(lambda s: s[0], invert, (~converged, x))
+    x = once(~converged, invert, x)
     return x / jnp.sqrt(scale), jnp.asarray(False)
 
 
 def _otherwise(a: Array, x: Array, converged: Array) -> tuple[Array, Array]:
     """The iteration's X; where it has not converged, a root by eigenvalues, if there is one."""
 
-    def by_eigenvalues(state: tuple) -> tuple:
-        del state
+    def by_eigenvalues() -> Array:
         values, vectors = jnp.linalg.eigh(a)
         values = jnp.where(jnp.abs(values) <= 8 * a.shape[0] * _eps(a), 0, values)
         hermitian = jnp.all(a == a.conj().T) & jnp.all(values >= 0)
         root = (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.conj().T
         other = _by_schur(a) if jnp.iscomplexobj(a) else jnp.full_like(a, jnp.nan)
-        return jnp.asarray(False), jnp.where(hermitian, root, other)
+        return jnp.where(hermitian, root, other)
 
-    _, x = jax.lax.while_loop(lambda s: s[0], by_eigenvalues, (~converged, x))
+    x = once(~converged, by_eigenvalues, x)
     return x, size(a - x @ x) <= _eps(a) ** 0.75 * (size(a) + size(x) ** 2)
 
 
@@ -147,21 +147,27 @@ def _eps(a: Array) -> float:
 
 
 # S² = A  ⇒  S L + L S = E.
-_sqrtm = implicit_equation(
-    _guess, lambda s, a: s @ s - a, lambda s, a: sylvester(s, s), "(n,n)->(n,n)"
-)
+def _square_less(s: Array, a: Array) -> Array:
+    return s @ s - a
+
+
+def _of_square(s: Array, a: Array) -> Terms:
+    del a
+    return Terms(s, None, None, s, twins=True)
 
 
 # Z A Z = I  ⇒  L (A Z) + (Z A) L = −Z E Z.
-def _derivative(z: Array, a: Array) -> tuple[Terms, Array]:
-    return sylvester(z @ a, a @ z)
+def _congruence_less(z: Array, a: Array) -> Array:
+    return z @ a @ z - jnp.eye(*a.shape, dtype=a.dtype)
 
 
+def _of_congruence(z: Array, a: Array) -> Terms:
+    return Terms(z @ a, None, None, a @ z)
+
+
+_sqrtm = implicit_equation(_guess, _square_less, _of_square, shifts, "(n,n)->(n,n)")
 _inv_sqrtm = implicit_equation(
-    _inverse_guess,
-    lambda z, a: z @ a @ z - jnp.eye(*a.shape, dtype=a.dtype),
-    _derivative,
-    "(n,n)->(n,n)",
+    _inverse_guess, _congruence_less, _of_congruence, shifts, "(n,n)->(n,n)"
 )
 
 _NEAR = 1e-2

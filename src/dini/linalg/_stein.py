@@ -1,5 +1,8 @@
 """X − W X V = F: by doubling, or by Schur forms."""
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,51 +16,64 @@ class Stein(eqx.Module):
 
     Attributes:
         w: W, of shape (m, m).
-        v: V, of shape (n, n).
+        v: V, of shape (n, n); None where it is W.
         by_schur: whether the Schur forms serve, and no doubling.
-        schur_w: (T, U) with W = U T Uᴴ, complex; anything where `by_schur` is false.
-        schur_v: the same of V.
+        forms: (T, U) with W = U T Uᴴ, complex, and the same of V; zeros where `by_schur` is false,
+            None where they are not needed.
     """
 
     w: Inexact[Array, "m m"]
-    v: Inexact[Array, "n n"]
+    v: Inexact[Array, "n n"] | None
     by_schur: Bool[Array, ""]
-    schur_w: tuple[Array, Array]
-    schur_v: tuple[Array, Array]
+    forms: tuple[tuple[Array, Array], tuple[Array, Array]] | None
 
     def solve(self, f: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """X; not finite, or wrong, where the method fails."""
+        if self.forms is None:
+            return _doubling(self.w, self.v, f)
+        (t, u), (s, q) = self.forms
+
+        def substitute() -> Array:
+            x = u @ _substitution(t, s, u.conj().T @ f @ q) @ q.conj().T
+            return (x if jnp.iscomplexobj(f) else x.real).astype(f.dtype)
+
         x = _doubling(jnp.where(self.by_schur, 0, self.w), self.v, f)
-
-        def substituted(state: tuple) -> tuple:
-            (t, u), (s, q) = self.schur_w, self.schur_v
-            y = _substitution(t, s, u.conj().T @ f @ q)
-            return jnp.asarray(False), _like(u @ y @ q.conj().T, f)
-
-        # A loop of one step at most: `cond` would take both branches in every lane of a batch.
-        return jax.lax.while_loop(lambda s: s[0], substituted, (self.by_schur, x))[1]
+        return once(self.by_schur, substitute, x)
 
     def transpose(self) -> "Stein":
         """That of Xᵀ, in the equation of Wᵀ and Vᵀ: X − Wᵀ X Vᵀ = F ⇔ Xᵀ − V Xᵀ W = Fᵀ."""
-        return Stein(self.v, self.w, self.by_schur, self.schur_v, self.schur_w)
+        forms = None if self.forms is None else self.forms[::-1]
+        if self.v is None:
+            return self
+        return Stein(self.v, self.w, self.by_schur, forms)
 
 
-def stein(w: Array, v: Array, by_schur: Bool[Array, ""]) -> Stein:
-    """The equation of W and V; Schur forms are computed only where they are asked for."""
+def stein(w: Array, v: Array | None, by_schur: Bool[Array, ""] | None) -> Stein:
+    """The equation of W and V; with Schur forms where asked for, None for never."""
+    if by_schur is None:
+        return Stein(w, v, jnp.asarray(False), None)
 
-    def forms(state: tuple) -> tuple:
-        del state
-        return jnp.asarray(False), (schur(w), schur(v))
+    def forms() -> tuple:
+        of_w = schur(w)
+        return of_w, of_w if v is None else schur(v)
 
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(forms, None)[1])
-    _, (of_w, of_v) = jax.lax.while_loop(lambda s: s[0], forms, (by_schur, blank))
-    return Stein(w, v, by_schur, of_w, of_v)
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(forms))
+    return Stein(w, v, by_schur, once(by_schur, forms, blank))
+
+
+def once(where: Bool[Array, ""], fn: Callable[[], Any], otherwise: Any) -> Any:
+    """fn() where asked for: a loop of one step at most.
+
+    `jax.lax.cond` would take both branches in every lane of a batch.
+    """
+    step = lambda _: (jnp.asarray(False), fn())
+    return jax.lax.while_loop(lambda state: state[0], step, (where, otherwise))[1]
 
 
 # X = Σ Wʲ F Vʲ converges if ρ(W) ρ(V) < 1, and doubles its terms with X ← X + W X V, W ← W²,
 # V ← V². W ← t W, V ← V/t changes nothing, and keeps both in range if one of them grows.
 # (Smith, Matrix equation XA + BX = C (1968).)
-def _doubling(w: Array, v: Array, f: Array) -> Array:
+def _doubling(w: Array, v: Array | None, f: Array) -> Array:
     """The sum, NaN where it diverges."""
     eps = jnp.finfo(f.dtype).eps
 
@@ -67,15 +83,17 @@ def _doubling(w: Array, v: Array, f: Array) -> Array:
 
     def double(state: tuple) -> tuple:
         x, w, v, _, k = state
-        x = x + w @ x @ v
-        w, v = w @ w, v @ v
+        if v is None:
+            x, w = x + w @ x @ w, w @ w
+            return x, w, None, size(w) ** 2, k + 1
+        x, w, v = x + w @ x @ v, w @ w, v @ v
         a, b = size(w), size(v)
         t = jnp.where((a > 0) & (b > 0), jnp.sqrt(b / a), 1)
         return x, w * t, v / t, a * b, k + 1
 
-    start = f, w, v, size(w) * size(v) + 2 * eps, 0
-    x, _, _, rest, _ = jax.lax.while_loop(more, double, start)
-    return jnp.where(rest <= 2 * eps, x, jnp.nan)
+    rest = size(w) * size(w if v is None else v)
+    x, _, _, rest, _ = jax.lax.while_loop(more, double, (f, w, v, rest, 0))
+    return jnp.where(rest <= eps, x, jnp.nan)
 
 
 # Column j of Y − T Y S = G, T and S upper triangular: (I − s_jj T) y_j = g_j + T Σ_{k<j} y_k s_kj.
@@ -93,10 +111,6 @@ def _substitution(t: Array, s: Array, g: Array) -> Array:
 def size(x: Array) -> Array:
     """The ∞-norm of a matrix: no square that overflows, and ‖W X V‖ ≤ ‖W‖ ‖X‖ ‖V‖."""
     return jnp.max(jnp.sum(jnp.abs(x), axis=-1), initial=0)
-
-
-def _like(x: Array, y: Array) -> Array:
-    return (x if jnp.iscomplexobj(y) else x.real).astype(y.dtype)
 
 
 _DOUBLINGS = 64
