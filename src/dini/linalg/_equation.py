@@ -40,40 +40,37 @@ class Terms(eqx.Module):
         return jnp.asarray(a * b + c * d)
 
 
-# Möbius transformations M, of shape (k, 2, 2), for which doubling is tried.
-Transformations = Callable[[Terms], Inexact[Array, "k 2 2"]]
+# Möbius transformations M to try, of shape (k, 2, 2); None for the equation as it stands.
+Transformations = Callable[[Terms], Inexact[Array, "k 2 2"] | None]
 
 
 class Factors(eqx.Module):
     """The equation as X − W X V = δ P E R, for every right-hand side.
 
     Attributes:
-        left: P.
-        right: R; None where it is P.
+        left: P; None for the identity.
+        right: R; None for the identity.
         scale: δ.
         stein: the equation of W and V.
         size: a bound of the norm of X ↦ A X B + C X D.
         regular: whether the equation has one solution, to working precision.
     """
 
-    left: Inexact[Array, "m m"]
+    left: Inexact[Array, "m m"] | None
     right: Inexact[Array, "n n"] | None
     scale: Inexact[Array, ""]
     stein: Stein
     size: Array
     regular: Bool[Array, ""]
 
-    @property
-    def _right(self) -> Array:
-        return self.left if self.right is None else self.right
-
     def solve(self, e: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """X for the right-hand side E, before refinement."""
-        return self.scale * self.stein.solve(self.left @ e @ self._right)
+        return self.scale * self.stein.solve(_times(_times(self.left, e), self.right))
 
     def solve_transpose(self, g: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """The solution of Aᵀ Y Bᵀ + Cᵀ Y Dᵀ = G, before refinement."""
-        return self.scale * (self._right @ self.stein.transpose().solve(g.T) @ self.left).T
+        y = self.stein.transpose().solve(g.T)
+        return self.scale * _times(_times(self.right, y), self.left).T
 
 
 # With M = [[α, β], [γ, δ]], A' = αA + βC, C' = γA + δC, B' = δB − γD, D' = αD − βB:
@@ -84,14 +81,21 @@ def _transformed(terms: Terms, m: Array, by_schur: Array | None, like: Array) ->
     a, c = (one(like.shape[0]) if x is None else x for x in (terms.a, terms.c))
     b, d = (one(like.shape[1]) if x is None else x for x in (terms.b, terms.d))
     (alpha, beta), (gamma, delta) = m
-    left = jnp.linalg.inv(alpha * a + beta * c)
-    w = -left @ (gamma * a + delta * c)
-    right = v = None
+    left = right = jnp.linalg.inv(alpha * a + beta * c)
+    w, v = -left @ (gamma * a + delta * c), None
     if not terms.twins:
         right = jnp.linalg.inv(delta * b - gamma * d)
         v = (alpha * d - beta * b) @ right
     det = alpha * delta - beta * gamma
     return Factors(left, right, det, stein(w, v, by_schur), terms.size, jnp.asarray(False))
+
+
+def _as_it_stands(terms: Terms, by_schur: Array | None, like: Array) -> Factors:
+    """The same for M = I."""
+    left, right = (None if x is None else jnp.linalg.inv(x) for x in (terms.a, terms.b))
+    w, v = -_times(left, terms.c), _times(terms.d, right)
+    one = jnp.ones((), like.dtype)
+    return Factors(left, right, one, stein(w, v, by_schur), terms.size, jnp.asarray(False))
 
 
 def factorise(
@@ -107,14 +111,18 @@ def factorise(
     """
     terms = stop_gradient(terms)
     ms = transformations(terms)
-    last = len(ms) - 1
+    last = 0 if ms is None else len(ms) - 1
     probe = jnp.cos(1 + jnp.arange(like.size, dtype=jnp.finfo(like.dtype).dtype))
     probe = probe.reshape(like.shape).astype(like.dtype)
     limit = 1 / (64 * jnp.finfo(like.dtype).eps)
 
     def attempt(state: tuple) -> tuple:
         i, _ = state
-        factors = _transformed(terms, ms[jnp.minimum(i, last)], i > last if schur else None, like)
+        by_schur = i > last if schur else None
+        if ms is None:
+            factors = _as_it_stands(terms, by_schur, like)
+        else:
+            factors = _transformed(terms, ms[jnp.minimum(i, last)], by_schur, like)
         x = refined(terms, factors.solve, factors.size, probe)
         regular = factors.size * size(x) < limit * size(probe)
         return i + 1, eqx.tree_at(lambda f: f.regular, factors, regular)

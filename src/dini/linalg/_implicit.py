@@ -22,6 +22,7 @@ def implicit_equation(
     transformations: Transformations,
     signature: str,
     admits: Callable[..., Array] | None = None,
+    schur: bool = False,
 ) -> Callable[..., Array]:
     """X(θ), for matrices θ with leading axes.
 
@@ -29,10 +30,10 @@ def implicit_equation(
         guess: θ ↦ (X₀, whether X₀ may stand where ∂X F is singular), for matrices.
         residual: (X, θ) ↦ F.
         derivative: (X, θ) ↦ the map ∂X F.
-        transformations: of the map, for which doubling is tried; a complex one that needs it gets
-            Schur forms.
+        transformations: of the map, for which doubling is tried.
         signature: the shapes, as `jnp.vectorize` reads them.
-        admits: (factors, X, θ) ↦ whether X is the solution that is meant.
+        admits: (X, θ) ↦ whether X is the solution that is meant, given that doubling converges.
+        schur: whether complex matrices fall back on Schur forms.
 
     Returns:
         θ ↦ X, NaN where Newton's steps do not settle, or the solution is not the one meant.
@@ -41,8 +42,8 @@ def implicit_equation(
     @custom_rule
     def solution(*theta: Array) -> tuple[Array, Factors]:
         start, stands = guess(*theta)
-        schur = jnp.iscomplexobj(start)
-        factors = factorise(derivative(start, *theta), transformations, start, schur)
+        forms = schur and jnp.iscomplexobj(start)
+        factors = factorise(derivative(start, *theta), transformations, start, forms)
 
         def step(state: tuple) -> tuple:
             x, *_, k = state
@@ -54,7 +55,7 @@ def implicit_equation(
         more = lambda s: factors.regular & (s[1] > close * size(s[0])) & (s[2] < _STEPS)
         x, last, _ = jax.lax.while_loop(more, step, (start, size(start) + jnp.inf, 0))
         settled = last <= close * size(x)
-        good = settled if admits is None else settled & admits(factors, x, *theta)
+        good = settled if admits is None else settled & admits(x, *theta)
         value = jnp.where(factors.regular, jnp.where(good, x, jnp.nan), start)
         return jnp.where(factors.regular | stands, value, jnp.nan), factors
 

@@ -165,9 +165,12 @@ def _of_congruence(z: Array, a: Array) -> Terms:
     return Terms(z @ a, None, None, a @ z)
 
 
-_sqrtm = implicit_equation(_guess, _square_less, _of_square, shifts, "(n,n)->(n,n)")
-_inv_sqrtm = implicit_equation(
-    _inverse_guess, _congruence_less, _of_congruence, shifts, "(n,n)->(n,n)"
+_sqrtm, _inv_sqrtm = (
+    implicit_equation(*parts, shifts, "(n,n)->(n,n)", schur=True)
+    for parts in (
+        (_guess, _square_less, _of_square),
+        (_inverse_guess, _congruence_less, _of_congruence),
+    )
 )
 
 _NEAR = 1e-2

@@ -42,7 +42,7 @@ class Stein(eqx.Module):
 
     def transpose(self) -> "Stein":
         """That of Xᵀ, in the equation of Wᵀ and Vᵀ: X − Wᵀ X Vᵀ = F ⇔ Xᵀ − V Xᵀ W = Fᵀ."""
-        forms = None if self.forms is None else self.forms[::-1]
+        forms = None if self.forms is None else (self.forms[1], self.forms[0])
         if self.v is None:
             return self
         return Stein(self.v, self.w, self.by_schur, forms)

@@ -1,5 +1,6 @@
 """How an equation A X B + C X D = E is transformed so that doubling converges."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -30,10 +31,46 @@ def shifts(terms: Terms) -> Inexact[Array, "3 2 2"]:
     return jnp.array([[[1, q], [-1, p]] for p, q in pairs], a.dtype)
 
 
-def none(terms: Terms) -> Inexact[Array, "1 2 2"]:
-    """The identity: for A X B + C X D = E with A and B well conditioned, A X B the larger term."""
+def none(terms: Terms) -> None:
+    """For A X B + C X D = E with A and B regular, and A X B the larger term."""
     del terms
-    return jnp.eye(2)[None]
+
+
+def of_pencils(terms: Terms) -> Inexact[Array, "5 2 2"]:
+    """For any A X B + C X D = E.
+
+    First the equation as it stands, then with its terms exchanged, then as one with spectra in one
+    half-plane, on either side; last a rotation for which both inverses are well conditioned.
+    """
+    a, b, c, d = terms.a, terms.b, terms.c, terms.d
+    assert a is not None
+    assert b is not None
+    assert c is not None
+    assert d is not None
+    t = jnp.maximum(size(a) / size(c), size(d) / size(b))
+    t = jnp.where((t > 0) & (t < jnp.inf), t, 1)
+    angles = (jnp.arange(8) + 0.37) * jnp.pi / 8
+    rotations = jax.vmap(lambda x: _matrix(jnp.cos(x) / t, jnp.sin(x), -jnp.sin(x) / t, jnp.cos(x)))
+    turned = rotations(angles)
+
+    def condition(m: Array) -> Array:
+        (alpha, beta), (gamma, delta) = m
+        parts = alpha * a + beta * c, delta * b - gamma * d
+        return jnp.maximum(*(size(x) * size(jnp.linalg.inv(x)) for x in parts))
+
+    worst = jax.vmap(condition)(turned)
+    best = turned[jnp.argmin(jnp.where(jnp.isfinite(worst), worst, jnp.inf))]
+    fixed = [
+        _matrix(1, 0, 0, 1),
+        _matrix(0, 1, -1, 0),
+        _matrix(1, t, -1, t),
+        _matrix(1, -t, -1, -t),
+    ]
+    return jnp.stack([*fixed, best]).astype(a.dtype)
+
+
+def _matrix(*entries: Array | int) -> Array:
+    return jnp.stack([jnp.asarray(x, float) for x in entries]).reshape(2, 2)
 
 
 def _geometric_mean(a: Array) -> Array:
