@@ -156,6 +156,13 @@ def solve(terms: Terms, factors: Factors, e: Inexact[Array, "m n"]) -> Inexact[A
     return jax.lax.custom_linear_solve(terms, e, forward, backward)
 
 
+def solve_linear(
+    terms: Terms, transformations: Transformations, e: Inexact[Array, "m n"]
+) -> Inexact[Array, "m n"]:
+    """The same for one right-hand side, by doubling or by Schur forms."""
+    return solve(terms, factorise(terms, transformations, e, schur=True), e) if e.size else e
+
+
 def refined(
     product: Callable[[Array], Array], inverse: Callable[[Array], Array], norm: Array, e: Array
 ) -> Array:

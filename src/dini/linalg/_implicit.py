@@ -66,7 +66,10 @@ def implicit_equation(
         tangent = solve(derivative(x, *theta), factors, -b)
         return (x, factors), (tangent, jtu.tree_map(lambda _: None, factors))
 
-    return jax.jit(jnp.vectorize(lambda *theta: solution(*theta)[0], signature=signature))
+    def one(*theta: Array) -> Array:
+        return solution(*theta)[0] if theta[0].size else theta[0]
+
+    return jax.jit(jnp.vectorize(one, signature=signature))
 
 
 _STEPS = 5

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
 from dini.linalg._check import matrices
-from dini.linalg._equation import Terms, factorise, solve
+from dini.linalg._equation import Terms, solve_linear
 from dini.linalg._transformations import none, shifts
 
 
@@ -36,7 +36,7 @@ def solve_continuous_lyapunov(A: ArrayLike, Q: ArrayLike) -> Inexact[Array, "...
 @functools.partial(jnp.vectorize, signature="(n,n),(n,n)->(n,n)")
 def _continuous(a: Array, q: Array) -> Array:
     terms = Terms(a, None, None, a.conj().T)
-    return solve(terms, factorise(terms, shifts, q, schur=True), q)
+    return solve_linear(terms, shifts, q)
 
 
 def solve_discrete_lyapunov(A: ArrayLike, Q: ArrayLike) -> Inexact[Array, "... n n"]:
@@ -65,4 +65,4 @@ def solve_discrete_lyapunov(A: ArrayLike, Q: ArrayLike) -> Inexact[Array, "... n
 @functools.partial(jnp.vectorize, signature="(n,n),(n,n)->(n,n)")
 def _discrete(a: Array, q: Array) -> Array:
     terms = Terms(None, None, -a, a.conj().T)
-    return solve(terms, factorise(terms, none, q, schur=True), q)
+    return solve_linear(terms, none, q)

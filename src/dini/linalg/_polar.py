@@ -1,5 +1,7 @@
 """The polar decomposition."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
@@ -91,7 +93,11 @@ def _adjoint(x: Array) -> Array:
     return jnp.swapaxes(x, -1, -2).conj()
 
 
-_unitary = jax.jit(jnp.vectorize(_unitary_factor, signature="(m,n)->(m,n)"))
+@jax.jit
+@functools.partial(jnp.vectorize, signature="(m,n)->(m,n)")
+def _unitary(a: Array) -> Array:
+    return _unitary_factor(a) if a.size else a
+
 
 _NEAR = 1e-2
 _STEPS = 60

@@ -41,7 +41,7 @@ def solve_continuous_are(
     algebraic Riccati equations (2005).
     """
     given = matrices("solve_continuous_are", _SHAPES, A=A, B=B, Q=Q, R=R)
-    return _continuous(*_with_hermitian_weights(given))
+    return _hermitian(_continuous(*_with_hermitian_weights(given)))
 
 
 def solve_discrete_are(
@@ -72,12 +72,12 @@ def solve_discrete_are(
     algebraic Riccati equations (2004).
     """
     given = matrices("solve_discrete_are", _SHAPES, A=A, B=B, Q=Q, R=R)
-    return _discrete(*_with_hermitian_weights(given))
+    return _hermitian(_discrete(*_with_hermitian_weights(given)))
 
 
 def _with_hermitian_weights(given: list[Array]) -> list[Array]:
     a, b, q, r = given
-    return [a, b, *((x + jnp.swapaxes(x, -1, -2).conj()) / 2 for x in (q, r))]
+    return [a, b, _hermitian(q), _hermitian(r)]
 
 
 # X = Eᴴ X (I + G X)⁻¹ E + H, composed with itself, keeps its form:
@@ -189,7 +189,7 @@ def _weight(b: Array, r: Array) -> Array:
 
 
 def _hermitian(x: Array) -> Array:
-    return (x + x.conj().T) / 2
+    return (x + jnp.swapaxes(x, -1, -2).conj()) / 2
 
 
 _SHAPES = "A: n n, B: n k, Q: n n, R: k k"

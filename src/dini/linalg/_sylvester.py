@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
 from dini.linalg._check import matrices
-from dini.linalg._equation import Terms, factorise, solve
+from dini.linalg._equation import Terms, solve_linear
 from dini.linalg._transformations import of_pencils, shifts
 
 
@@ -41,7 +41,7 @@ def solve_sylvester(A: ArrayLike, B: ArrayLike, Q: ArrayLike) -> Inexact[Array, 
 @functools.partial(jnp.vectorize, signature="(m,m),(n,n),(m,n)->(m,n)")
 def _sylvester(a: Array, b: Array, q: Array) -> Array:
     terms = Terms(a, None, None, b)
-    return solve(terms, factorise(terms, shifts, q, schur=True), q)
+    return solve_linear(terms, shifts, q)
 
 
 def solve_generalized_sylvester(
@@ -82,4 +82,4 @@ def solve_generalized_sylvester(
 @functools.partial(jnp.vectorize, signature="(m,m),(n,n),(m,m),(n,n),(m,n)->(m,n)")
 def _generalized(a: Array, b: Array, c: Array, d: Array, e: Array) -> Array:
     terms = Terms(a, b, c, d)
-    return solve(terms, factorise(terms, of_pencils, e, schur=True), e)
+    return solve_linear(terms, of_pencils, e)
