@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Inexact
 
 from dini.linalg._check import matrices
 from dini.linalg._equation import Terms, solve_linear
-from dini.linalg._transformations import none, shifts
+from dini.linalg._transformations import as_it_stands, shifts
 
 
 def solve_continuous_lyapunov(A: ArrayLike, Q: ArrayLike) -> Inexact[Array, "... n n"]:
@@ -65,4 +65,4 @@ def solve_discrete_lyapunov(A: ArrayLike, Q: ArrayLike) -> Inexact[Array, "... n
 @functools.partial(jnp.vectorize, signature="(n,n),(n,n)->(n,n)")
 def _discrete(a: Array, q: Array) -> Array:
     terms = Terms(None, None, -a, a.conj().T)
-    return solve_linear(terms, none, q)
+    return solve_linear(terms, as_it_stands, q)

@@ -10,7 +10,7 @@ from dini.linalg._check import matrices
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
 from dini.linalg._stein import size
-from dini.linalg._transformations import none
+from dini.linalg._transformations import as_it_stands
 
 
 def solve_quadratic(A: ArrayLike, B: ArrayLike, C: ArrayLike) -> Inexact[Array, "... n n"]:
@@ -132,4 +132,6 @@ _REDUCTIONS = 60
 _STARTS = 3
 _ROUGH = 1e-3
 
-_quadratic = implicit_equation(_guess, _residual, _derivative, none, "(n,n),(n,n),(n,n)->(n,n)")
+_quadratic = implicit_equation(
+    _guess, _residual, _derivative, as_it_stands, "(n,n),(n,n),(n,n)->(n,n)"
+)

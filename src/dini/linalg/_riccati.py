@@ -10,7 +10,7 @@ from dini.linalg._check import matrices
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
 from dini.linalg._stein import size
-from dini.linalg._transformations import none, shifts
+from dini.linalg._transformations import as_it_stands, shifts
 
 
 def solve_continuous_are(
@@ -210,6 +210,6 @@ _discrete = implicit_equation(
     _guess(_from_discrete, _discrete_residual),
     _discrete_residual,
     _discrete_derivative,
-    none,
+    as_it_stands,
     _SIGNATURE,
 )

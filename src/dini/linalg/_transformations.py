@@ -31,7 +31,7 @@ def shifts(terms: Terms) -> Inexact[Array, "3 2 2"]:
     return jnp.array([[[1, q], [-1, p]] for p, q in pairs], a.dtype)
 
 
-def none(terms: Terms) -> None:
+def as_it_stands(terms: Terms) -> None:
     """For A X B + C X D = E with A and B regular, and A X B the larger term."""
     del terms
 
