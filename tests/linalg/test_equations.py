@@ -9,6 +9,7 @@ import pytest
 import scipy.linalg
 
 from dini import linalg
+from dini.testing import check_rule
 from tests.support import matrix_equations as mp
 from tests.support.compare import all_nan, assert_close, no_nan
 from tests.support.marks import slow_among
@@ -98,6 +99,13 @@ def test_derivatives_agree_with_forty_digits(name):
     expected = [np.sum(weights * d) for d in (first, second, second)]
     for got, right in zip(paired, expected, strict=True):
         assert abs(got - right) <= 1e-9 * (np.abs(second).max() + np.abs(first).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_rule_passes_its_check(name):
+    f, _, theta = PROBLEMS[name]
+    check_rule(f, *theta, order=1, transforms=("vmap",))
 
 
 # One program for all of them: doubling, Schur forms, and equations without a solution.

@@ -50,11 +50,12 @@ def implicit_equation(
             delta = solve(derivative(x, *theta), factors, -residual(x, *theta))
             return x + delta, size(delta), k + 1
 
-        # The error after a step is the square of the one before, and rounding.
-        close = jnp.finfo(start.dtype).eps ** 0.5
-        more = lambda s: factors.regular & (s[1] > close * size(s[0])) & (s[2] < _STEPS)
+        # The error after a step is the square of the one before, and rounding, which may be all
+        # there is in a step if the equation is ill-conditioned.
+        eps = jnp.finfo(start.dtype).eps
+        more = lambda s: factors.regular & (s[1] > eps**0.5 * size(s[0])) & (s[2] < _STEPS)
         x, last, _ = jax.lax.while_loop(more, step, (start, size(start) + jnp.inf, 0))
-        settled = last <= close * size(x)
+        settled = last <= eps**0.4 * size(x)
         good = settled if admits is None else settled & admits(x, *theta)
         value = jnp.where(factors.regular, jnp.where(good, x, jnp.nan), start)
         return jnp.where(factors.regular | stands, value, jnp.nan), factors
