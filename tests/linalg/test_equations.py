@@ -110,7 +110,7 @@ def test_rule_passes_its_check(name):
 
 # One program for all of them: doubling, Schur forms, and equations without a solution.
 def test_sylvester_of_every_kind():
-    common = np.array([[1.0, 2.0], [0.0, -0.4]])
+    common = np.array([[1.0, 2.0], [0.0, -0.5]])
     cases = {
         "one half-plane": (REGULAR, REGULAR[:2, :2] + np.eye(2)),
         "two clusters": (MIXED, 9 * np.eye(2) + common),
@@ -120,8 +120,8 @@ def test_sylvester_of_every_kind():
         "gap 1e-9": (turned(np.diag([1, 1 + 1e-9, -1])), common + 0.1 * np.eye(2)),
         "badly scaled": (np.diag([1e-4, 1.0, 1e4]) @ REGULAR, common + np.eye(2)),
         "one zero": (turned(np.diag([0.0, 1.0, 2.0])), common + np.eye(2)),
-        "singular": (turned(np.diag([0.4, 2.0, 3.0])), common),
-        "singular, defective": (jordan(0.4), jordan(-0.4, 2)),
+        "singular": (turned(np.diag([0.5, 2.0, 3.0])), common),
+        "singular, defective": (jordan(0.5), jordan(-0.5, 2)),
         "not finite": (np.full((3, 3), np.nan), common),
     }
     a, b = (np.stack(x) for x in zip(*cases.values(), strict=True))
