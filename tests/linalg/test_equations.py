@@ -68,7 +68,7 @@ PROBLEMS = {
     ),
     "quadratic": Problem(linalg.solve_quadratic, mp.quadratic, QUADRATIC),
 }
-SLOW = sorted(set(PROBLEMS) - {"sylvester", "dare"})
+SLOW = sorted(set(PROBLEMS) - {"sylvester"})
 
 
 def inner(a, b):
@@ -189,6 +189,7 @@ def test_complex_roots_on_the_branch_cut():
     assert all_nan(s[3])
 
 
+@pytest.mark.slow
 def test_single_precision_stays_single():
     for name in ("sqrtm", "sylvester"):
         f, _, theta = PROBLEMS[name]
@@ -197,7 +198,6 @@ def test_single_precision_stays_single():
         assert_close(x, f(*theta), 1e-4)
 
 
-@pytest.mark.slow
 def test_riccati_without_a_stabilising_solution():
     a = np.stack([MIXED, np.diag([1.0, -1.0, 0.5]), np.diag([2.0, -1.0, 0.5])])
     b, (q, r) = random(N, M), WEIGHTS
