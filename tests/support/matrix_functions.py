@@ -1,0 +1,66 @@
+"""Hard matrices, and functions of them to forty digits."""
+
+import functools
+
+import mpmath
+import numpy as np
+
+_random = np.random.default_rng(11)
+_ROTATION, _ = np.linalg.qr(_random.normal(size=(3, 3)))
+E, G, U = _random.normal(size=(3, 3, 3))
+
+
+def _rotated(*eigenvalues):
+    return _ROTATION @ np.diag(eigenvalues) @ _ROTATION.T
+
+
+MATRICES = {
+    "regular": np.array([[1.3, 0.4, -0.2], [0.1, 0.9, 0.5], [-0.3, 0.2, 1.1]]),
+    "defective": np.array([[1.2, 1.0, 0.0], [0.0, 1.2, 1.0], [0.0, 0.0, 1.2]]),
+    "gap 1e-3": _rotated(1.0, 1.001, 2.0),
+    "gap 1e-6": _rotated(1.0, 1 + 1e-6, 2.0),
+    "gap 1e-9": _rotated(1.0, 1 + 1e-9, 2.0),
+    "repeat": _rotated(1.0, 1.0, 2.0),
+    "identity": np.eye(3),
+    "badly scaled": np.array([[1.0, 1e5, 0.0], [1e-6, 2.0, 1e4], [0.0, 1e-5, 1.5]]),
+}
+
+
+def _exponential(a):
+    return mpmath.expm(a, method="taylor")
+
+
+def _combined(unit, sign, divisor):
+    """(e^{uA} + sign e^{−uA})/divisor."""
+    return lambda a: (_exponential(unit * a) + sign * _exponential(-unit * a)) / divisor
+
+
+_REFERENCES = {
+    "expm": _exponential,
+    "cosm": _combined(1j, 1, 2),
+    "sinm": _combined(1j, -1, 2j),
+    "coshm": _combined(1, 1, 2),
+    "sinhm": _combined(1, -1, 2),
+    "inv": lambda a: a**-1,
+    "logm": mpmath.logm,
+}
+
+
+@functools.cache
+def reference(function, matrix, order):
+    """f(A), or L(A, E), or the second derivative along E and G: by differences of 60 digits."""
+    with mpmath.workdps(60):
+        f = _REFERENCES[function]
+        a, e, g = (mpmath.matrix(x.tolist()) for x in (MATRICES[matrix], E, G))
+        h = mpmath.mpf(10) ** -20
+        if order == 0:
+            out = f(a)
+        elif order == 1:
+            out = (f(a + h * e) - f(a - h * e)) / (2 * h)
+        else:
+            h = mpmath.mpf(10) ** -13
+            corners = ((i, j, i * j) for i in (1, -1) for j in (1, -1))
+            out = sum(
+                (s * f(a + i * h * e + j * h * g) for i, j, s in corners), mpmath.zeros(3)
+            ) / (4 * h**2)
+        return np.array(out.tolist(), dtype=complex).real
