@@ -90,7 +90,7 @@ def test_dtypes_are_kept(name):
     a, z = STACK[0], STACK[0] + 0.3j * U
     single = f(a.astype(jnp.float32))
     assert single.dtype == jnp.float32
-    assert_close(single, f(a), 2e-6)
+    assert_close(single, f(a), 5e-6)
     assert f(z).dtype == jnp.complex128
     assert f(jnp.eye(2, dtype=int)).dtype == jnp.float64
     # f is analytic: its derivative along i E is i times that along E.
@@ -140,10 +140,12 @@ def test_sinm_and_sinhm_of_tiny_matrices_are_relatively_exact():
 def test_many_turns_of_an_angle():
     turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
     for angle in (1e2, 1e4):
-        assert_close(linalg.cosm(angle * jnp.eye(1)), np.cos([[angle]]), 1e-11)
-        assert_close(linalg.sinm(angle * jnp.eye(1)), np.sin([[angle]]), 1e-11)
-        assert_close(linalg.expm(angle * turn)[0, 0], np.cos(angle), 1e-11)
-        assert_close(linalg.coshm(angle * turn)[0, 0], np.cos(angle), 1e-11)
+        rtol = 50 * angle * np.finfo(float).eps
+        assert_close(linalg.cosm(angle * jnp.eye(1)), np.cos([[angle]]), rtol)
+        assert_close(linalg.sinm(angle * jnp.eye(1)), np.sin([[angle]]), rtol)
+        assert_close(linalg.expm(angle * turn)[0, 0], np.cos(angle), rtol)
+        assert_close(linalg.coshm(angle * turn)[0, 0], np.cos(angle), rtol)
+        assert_close(linalg.sinhm(angle * turn)[0, 1], np.sin(angle), rtol)
 
 
 SINGULAR = [

@@ -1,6 +1,8 @@
 """Hard matrices, and functions of them to forty digits."""
 
 import functools
+import itertools
+import math
 
 import mpmath
 import numpy as np
@@ -42,25 +44,24 @@ _REFERENCES = {
     "coshm": _combined(1, 1, 2),
     "sinhm": _combined(1, -1, 2),
     "inv": lambda a: a**-1,
-    "logm": mpmath.logm,
 }
 
 
 @functools.cache
 def reference(function, matrix, order):
-    """f(A), or L(A, E), or the second derivative along E and G: by differences of 60 digits."""
+    """f(A), or L(A, E), or the second derivative along E and G, at one of the matrices."""
+    return derivative(function, MATRICES[matrix], *(E, G)[:order])
+
+
+def derivative(function, a, *directions):
+    """f(A), or its first or second derivative along directions: differences in 60 digits."""
+    f = _REFERENCES[function]
     with mpmath.workdps(60):
-        f = _REFERENCES[function]
-        a, e, g = (mpmath.matrix(x.tolist()) for x in (MATRICES[matrix], E, G))
-        h = mpmath.mpf(10) ** -20
-        if order == 0:
-            out = f(a)
-        elif order == 1:
-            out = (f(a + h * e) - f(a - h * e)) / (2 * h)
-        else:
-            h = mpmath.mpf(10) ** -13
-            corners = ((i, j, i * j) for i in (1, -1) for j in (1, -1))
-            out = sum(
-                (s * f(a + i * h * e + j * h * g) for i, j, s in corners), mpmath.zeros(3)
-            ) / (4 * h**2)
+        a, *along = (mpmath.matrix(np.asarray(x).tolist()) for x in (a, *directions))
+        h = mpmath.mpf(10) ** -(20 if len(along) == 1 else 13)
+        total = mpmath.zeros(a.rows)
+        for signs in itertools.product((1, -1), repeat=len(along)):
+            moved = sum((s * h * e for s, e in zip(signs, along, strict=True)), a)
+            total += math.prod(signs) * f(moved)
+        out = total / (2 * h) ** len(along)
         return np.array(out.tolist(), dtype=complex).real

@@ -28,7 +28,7 @@ def growth(norms: Sequence[Float[Array, ""]], degree: int) -> Float[Array, ""]:
 
     In the place of Al-Mohy and Higham's estimates (2009, section 4), which it never undercuts.
     """
-    q, logs = len(norms), [jnp.zeros(()), *map(jnp.log2, norms)]
+    q, logs = len(norms), [0.0, *map(jnp.log2, norms)]
     firsts = range(degree + 1, degree + 1 + q)
     bounds = [(k // q * logs[q] + logs[k % q]) / k for k in firsts]
     return jnp.max(jnp.stack(bounds))

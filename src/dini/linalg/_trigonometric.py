@@ -84,9 +84,11 @@ def _doubled_angle(c: _Matrix, s: _Matrix) -> tuple[_Matrix, _Matrix]:
     return product(c - s, c + s), 2 * product(c, s)
 
 
-# cosh 2X = I + 2 sinh² X and sinh 2X = 2 cosh X sinh X: nothing cancels where X is small.
+# sinh 2X = 2 cosh X sinh X and cosh 2X = (cosh X + sinh X)² − sinh 2X: the squares of e^X and of
+# e^{−X}, and nothing cancels where X is small.
 def _doubled(c: _Matrix, s: _Matrix) -> tuple[_Matrix, _Matrix]:
-    return jnp.eye(len(c), dtype=c.dtype) + 2 * product(s, s), 2 * product(c, s)
+    twice = 2 * product(c, s)
+    return product(c + s, c + s) - twice, twice
 
 
 def _function(sign: int, doubled: Callable, which: int) -> Callable:
