@@ -80,6 +80,7 @@ def _times(start: Any, stop: Any, num: int | None, endpoint: bool | None) -> Arr
 
 
 @custom_rule
+@jax.jit
 def _action(
     a: Inexact[Array, "n n"],
     b: Inexact[Array, "n k"],
