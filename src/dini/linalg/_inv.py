@@ -1,0 +1,46 @@
+"""The inverse of a matrix."""
+
+import functools
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from dini.linalg._matrices import each, marked, norm, product, square
+from dini.rules import matrix_function
+
+
+def inv(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
+    """The inverse of a matrix, by LU factorisation.
+
+    What is returned has proved itself: where |I − A C| < 1 or |I − C A| < 1, A is regular.
+
+    Args:
+        A: matrices, real or complex.
+
+    Returns:
+        A⁻¹, of the shape and dtype of A; NaN, with its derivatives, where A is singular to working
+        precision or not finite.
+
+    Raises:
+        TypeError: for anything but square matrices.
+
+    Reference: Higham, Accuracy and Stability of Numerical Algorithms (2002), chapter 14.
+    """
+    return _inv(square(A, "inv"))
+
+
+# A C = I  ⇒  E C + A L = 0  ⇒  L = −C E C.
+def _along(a: Inexact[Array, "... n n"], e: Inexact[Array, "... n n"]) -> Inexact[Array, "..."]:
+    c = _inv(a)
+    return -product(product(c, e), c)
+
+
+@functools.partial(matrix_function, frechet=_along)
+def _inv(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
+    return each(_of_one, a)
+
+
+def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    c, one = jnp.linalg.inv(a), jnp.eye(len(a), dtype=a.dtype)
+    off = jnp.minimum(norm(one - product(a, c)), norm(one - product(c, a)))
+    return marked(c, off < 1)
