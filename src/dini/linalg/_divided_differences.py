@@ -35,7 +35,9 @@ def divided_differences(
     derivative = f
     for k in range(1, order + 1):
         derivative = _derivative(derivative)
-        points = [jnp.expand_dims(x, [a for a in range(k + 1) if a != axis]) for axis in range(k + 1)]
+        points = [
+            jnp.expand_dims(x, [a for a in range(k + 1) if a != axis]) for axis in range(k + 1)
+        ]
         quotient, rounding, gap = _quotient(table, error, points)
         integral, truncation = _integral(derivative, points)
         truncation = truncation + 4 * eps * jnp.abs(integral)

@@ -1,6 +1,5 @@
 """Functions of a matrix whose derivatives are all known as forms in their directions."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,43 +47,49 @@ def polarised(form: Callable[[PyTree, PyTree, tuple[Array, ...]], Array]) -> Any
         del a
         return form(theta, factors, directions)
 
-    def along(static: PyTree, arrays: PyTree, e: Array) -> Array:
-        theta, a, factors, directions = eqx.combine(arrays, static)
-        return f(theta, a, factors, (*directions, e))
-
-    def along_transposed(static: PyTree, arrays: PyTree, u: Array) -> Array:
-        pulled = along(static, arrays, u.T).T
-        return pulled if jnp.iscomplexobj(arrays[1]) else pulled.real
-
-    def moved(static: PyTree, arrays: PyTree, theta_dot: PyTree) -> Array:
-        theta, *rest = eqx.combine(arrays, static)
-        return f(Tangent(theta, theta_dot), *rest)
-
-    # By every parameter in turn: Re(u ∂f θ̇) = Re(θ̄ θ̇).
-    def moved_transposed(view: RealView, static: PyTree, arrays: PyTree, u: Array) -> PyTree:
-        pulled = lambda dot: jnp.sum(u * moved(static, arrays, view.unravel(dot))).real
-        gradient = jax.vmap(pulled)(jnp.eye(view.size, dtype=view.dtype))
-        return jtu.tree_map(jnp.conj, view.unravel(gradient))
-
     def rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         theta, a, factors, directions = primals
         theta_dot, a_dot, _, directions_dot = tangents
-
-        def linear(directions: tuple[Array, ...], e: Array) -> Array:
-            arrays, static = eqx.partition((theta, a, factors, directions), eqx.is_array)
-            bound = (functools.partial(m, static) for m in (along, along_transposed))
-            return linear_map(*bound, arrays, e)
-
-        terms = [] if a_dot is None else [linear(directions, a_dot)]
+        terms = [] if a_dot is None else [_along(f, primals, a_dot)]
         for i, e_dot in enumerate(directions_dot):
             if e_dot is not None:
-                terms.append(linear((*directions[:i], *directions[i + 1 :]), e_dot))
+                others = (*directions[:i], *directions[i + 1 :])
+                terms.append(_along(f, (theta, a, factors, others), e_dot))
         if jtu.tree_leaves(theta_dot):
-            arrays, static = eqx.partition(primals, eqx.is_array)
-            view = RealView(jtu.tree_map(jax.typeof, theta_dot))
-            back = functools.partial(moved_transposed, view, static)
-            terms.append(linear_map(functools.partial(moved, static), back, arrays, theta_dot))
+            terms.append(_moved(f, primals, theta_dot))
         return f(*primals), sum(terms[1:], terms[0])
 
     f.defjvp(rule, symbolic_zeros=True)
     return f
+
+
+def _along(f: Callable, args: tuple, e: Array) -> Array:
+    """One direction more."""
+
+    def fun(arrays: PyTree, e: Array) -> Array:
+        theta, a, factors, directions = eqx.combine(arrays, static)
+        return f(theta, a, factors, (*directions, e))
+
+    def transpose(arrays: PyTree, u: Array) -> Array:
+        pulled = fun(arrays, u.T).T
+        return pulled if jnp.iscomplexobj(arrays[1]) else pulled.real
+
+    arrays, static = eqx.partition(args, eqx.is_array)
+    return linear_map(fun, transpose, arrays, e)
+
+
+def _moved(f: Callable, args: tuple, theta_dot: PyTree) -> Array:
+    """∂θf θ̇; its transpose takes each parameter in turn, Re(u ∂θf θ̇) = Re(θ̄ θ̇)."""
+
+    def fun(arrays: PyTree, theta_dot: PyTree) -> Array:
+        theta, *rest = eqx.combine(arrays, static)
+        return f(Tangent(theta, theta_dot), *rest)
+
+    def transpose(arrays: PyTree, u: Array) -> PyTree:
+        pulled = lambda dot: jnp.sum(u * fun(arrays, view.unravel(dot))).real
+        gradient = jax.vmap(pulled)(jnp.eye(view.size, dtype=view.dtype))
+        return jtu.tree_map(jnp.conj, view.unravel(gradient))
+
+    arrays, static = eqx.partition(args, eqx.is_array)
+    view = RealView(jtu.tree_map(jax.typeof, theta_dot))
+    return linear_map(fun, transpose, arrays, theta_dot)

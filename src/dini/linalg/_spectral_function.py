@@ -113,7 +113,7 @@ _NAMED = {"exp": (jnp.exp, False), "log": (jnp.log, True), "sqrt": (jnp.sqrt, Tr
 
 
 def _scalar(f: Any, dtype: Any) -> tuple[Callable, bool]:
-    """f of arrays, and whether it belongs to matrices that are positive semidefinite."""
+    """The function of arrays, and whether it belongs to matrices that are positive semidefinite."""
     if isinstance(f, str) and f in _NAMED:
         return _NAMED[f]
     if isinstance(f, tuple) and len(f) == 2 and f[0] == "power":  # noqa: PLR2004
