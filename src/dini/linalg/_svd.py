@@ -3,12 +3,13 @@
 import functools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
 from dini.linalg._arguments import adjoint, as_matrix
 from dini.linalg._defined_where import defined_where
+from dini.linalg._pinv import pinv
 from dini.rules import custom_rule
 
 
@@ -28,11 +29,11 @@ def svd(
     Values closer than 4 max(m, n) eps s₁ to each other count as repeated, and as 0 where they are
     as close to it: float arithmetic cannot tell them apart.
 
-    - A singular value that is simple and not 0 has its derivative; repeated ones have that of any
-      function symmetric in them, and no second one. One that is 0 has none: it moves by
-      |uᴴ Ȧ v|. That of the others is exact whatever the rank.
-    - Vectors of a repeated value have no derivative. Neither have those of a value 0, but for the
-      ones that are the null space alone, up to their sign. Vectors that only complete a
+    - A singular value that is simple and not 0 has its derivative, whatever the rank; repeated
+      ones have that of any function symmetric in them, and their second derivatives are NaN. One
+      that is 0 has none: it moves by |uᴴ Ȧ v|.
+    - Vectors of a repeated value have no derivative. Neither have those of a value 0, but for
+      the first one of real u and v that alone span the null space. Vectors that only complete a
       basis (`full_matrices`) have one where there is one of them, and the rank is full.
 
     What has no derivative is NaN, and in reverse mode the whole gradient of what depends on it.
@@ -50,9 +51,8 @@ def svd(
     Raises:
         TypeError: for what is no matrix.
 
-    Equations: with G = Uᴴ Ȧ V, ṡᵢ = Re Gᵢᵢ, U̇ = U Ω + (I − UUᴴ) Ȧ V S⁻¹,
-    V̇ = V Ψ + (I − VVᴴ) Ȧᴴ U S⁻¹, and for i ≠ j
-    Ωᵢⱼ, Ψᵢⱼ = ½ (G + Gᴴ)ᵢⱼ/(sⱼ − sᵢ) ± ½ (G − Gᴴ)ᵢⱼ/(sⱼ + sᵢ).
+    Equations: ṡ = Re uᴴ Ȧ v, Ȧ v + A v̇ = ṡ u + s u̇, Ȧᴴ u + Aᴴ u̇ = ṡ v + s v̇, and for the phase
+    of complex vectors, which nothing tells, uᴴ u̇ + vᴴ v̇ = 0.
 
     Reference: Townsend, Differentiating the singular value decomposition (2016).
     """
@@ -71,56 +71,96 @@ def _svd(a: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
 @_svd.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     factors = _svd(*primals)
-    return factors, defined_where(_along, _exists, factors, tangents[0])
+    residuals = (primals[0], *factors)
+    return factors, defined_where(_along, _exists, residuals, tangents[0], still=_still)
 
 
-def _along(factors: tuple[Array, Array, Array], e: Array) -> tuple[Array, Array, Array]:
-    u, s, vh = factors
-    u1, v1 = u[:, : s.size], adjoint(vh)[:, : s.size]
-    turned = adjoint(u1) @ e @ v1
-    together = (turned + adjoint(turned)) / jnp.where(_repeated(factors), jnp.inf, s - s[:, None])
-    zero = _zero(factors)
-    apart = (turned - adjoint(turned)) / jnp.where(zero & zero[:, None], jnp.inf, s + s[:, None])
-    over = 1 / jnp.where(zero, jnp.inf, s)
-    u_dot = _turned(u, u1 @ (together + apart) / 2, e @ v1 * over)
-    v_dot = _turned(adjoint(vh), v1 @ (together - apart) / 2, adjoint(e) @ u1 * over)
-    return u_dot, jnp.diagonal(turned).real, adjoint(v_dot)
+# A v = s u and Aᴴ u = s v in one equation, J z = s z with z = (u, v) and J = [[0, A], [Aᴴ, 0]]:
+# (J − s + z zᴴ/2) ż = (ṡ − J̇) z, since zᴴ z = 2 and zᴴ ż = 0. No other vector is in it. With
+# p, q the two parts of the right-hand side in the bases U and V, and ż likewise (α, β),
+# (sᵢ − s)(α + β)ᵢ = (p + q)ᵢ, (sᵢ + s)(α − β)ᵢ = −(p − q)ᵢ, and −s ż = (p, q) beyond the bases.
+def _along(residuals: tuple, e: Array) -> tuple[Array, Array, Array]:
+    a, u, s, vh = residuals
+    v = adjoint(vh)
+    u1, v1 = u[:, : s.size], v[:, : s.size]
+    along_v, along_u = e @ v1, adjoint(e) @ u1
+    s_dot = jnp.sum(jnp.conj(u1) * along_v, 0).real
+
+    def equation(x: tuple[Array, Array]) -> tuple[Array, Array]:
+        in_u, in_v = x
+        inside = jnp.sum(jnp.conj(u1) * in_u + jnp.conj(v1) * in_v, 0) / 2
+        return a @ in_v - in_u * s + u1 * inside, adjoint(a) @ in_u - in_v * s + v1 * inside
+
+    def solve(u: Array, v: Array, b: tuple[Array, Array]) -> tuple[Array, Array]:
+        p, q = adjoint(u) @ b[0], adjoint(v) @ b[1]
+        together, apart = (p + q) / difference, (q - p) / total
+        in_u = u @ (together + apart) / 2 - (b[0] - u @ p) / positive
+        return in_u, v @ (together - apart) / 2 - (b[1] - v @ q) / positive
+
+    still, zero = lax.stop_gradient(s), _zero(residuals)
+    difference = jnp.where(_repeated(residuals), jnp.inf, still[:, None] - still)
+    difference = jnp.fill_diagonal(difference, 1, inplace=False)
+    total = jnp.where(zero & zero[:, None], jnp.inf, still + still[:, None])
+    positive = jnp.where(zero, jnp.inf, still)
+    bases = lax.stop_gradient((u1, v1))
+    u_dot, v_dot = lax.custom_linear_solve(
+        equation,
+        (u1 * s_dot - along_v, v1 * s_dot - along_u),
+        lambda _, b: solve(*bases, b),
+        lambda _, b: solve(*map(jnp.conj, bases), b),
+    )
+    u_dot = _completed(u_dot, a, u, e)
+    return u_dot, s_dot, adjoint(_completed(v_dot, adjoint(a), v, adjoint(e)))
 
 
-# What is new in U̇₁ is in the complement U₂, where Uᴴ U̇ is skew: U̇₂ = −U₁ U̇₁ᴴ U₂.
-def _turned(u: Array, inside: Array, moved: Array) -> Array:
-    """U̇ from its part in the span of the first columns U₁, and from Ȧ V S⁻¹."""
-    k = moved.shape[1]
-    u1, u2 = u[:, :k], u[:, k:]
-    outside = moved - u1 @ (adjoint(u1) @ moved)
-    return jnp.concatenate([inside + outside, -u1 @ (adjoint(outside) @ u2)], axis=1)
+# U₂, what is left of the basis, has Aᴴ U₂ = 0: U̇₂ = −A⁺ᴴ Ȧᴴ U₂ where A has full rank.
+def _completed(u_dot: Array, a: Array, u: Array, e: Array) -> Array:
+    """The columns of U̇₁, and those of U̇₂."""
+    rest = u[:, u_dot.shape[1] :]
+    if not rest.shape[1]:
+        return u_dot
+    return jnp.concatenate([u_dot, -adjoint(pinv(a)) @ (adjoint(e) @ rest)], axis=1)
 
 
-def _exists(factors: tuple[Array, Array, Array]) -> tuple[Bool[Array, "..."], ...]:
+def _exists(residuals: tuple) -> tuple[Bool[Array, "..."], ...]:
     """Where columns of U, singular values, and rows of Vᴴ have a derivative."""
-    u, _, vh = factors
-    zero = _zero(factors)
-    simple = jnp.sum(_repeated(factors), 0) == 1
+    _, u, _, vh = residuals
+    zero = _zero(residuals)
+    simple = jnp.sum(_repeated(residuals), 0) == 1
 
     def vectors(length: int, count: int) -> Array:
         missing = length - zero.size  # dimensions of the null space beyond the zeros in s
-        alone = simple & (~zero | ((missing == 0) & ~jnp.iscomplexobj(u)))
-        rest = jnp.broadcast_to((missing == 1) & ~jnp.any(zero), (count - zero.size,))
-        return jnp.concatenate([alone, rest])
+        null_alone = missing == 0 and not jnp.iscomplexobj(u)
+        rest = jnp.full(count - zero.size, missing == 1) & ~jnp.any(zero)
+        return jnp.concatenate([simple & (~zero | null_alone), rest])
 
     return vectors(*u.shape), ~zero, vectors(*vh.shape[::-1])[:, None]
 
 
-def _rounding(factors: tuple[Array, Array, Array]) -> Array:
-    u, s, vh = factors
-    longest = max(u.shape[0], vh.shape[1])
-    return 4 * longest * jnp.finfo(s.dtype).eps * jnp.max(s, initial=0)
+def _still(residuals: tuple, cotangent: tuple[Array, Array, Array]) -> tuple:
+    """Singular values and vectors that nothing depends on do not move."""
+    a, u, s, vh = residuals
+    k = s.size
+    of_u, of_s, of_v = (
+        jnp.any(cotangent[0] != 0, 0),
+        cotangent[1] != 0,
+        jnp.any(cotangent[2] != 0, 1),
+    )
+    pair = of_s | of_u[:k] | of_v[:k]
+    hold = lambda used, x: jnp.where(used, x, lax.stop_gradient(x))
+    used_u, used_v = (jnp.concatenate([pair, of[k:]]) for of in (of_u, of_v))
+    return a, hold(used_u, u), hold(pair, s), hold(used_v[:, None], vh)
 
 
-def _zero(factors: tuple[Array, Array, Array]) -> Bool[Array, " k"]:
-    return jax.lax.stop_gradient(factors[1] <= _rounding(factors))
+def _rounding(residuals: tuple) -> Array:
+    a, _, s, _ = residuals
+    return 4 * max(a.shape) * jnp.finfo(s.dtype).eps * jnp.max(s, initial=0)
 
 
-def _repeated(factors: tuple[Array, Array, Array]) -> Bool[Array, "k k"]:
-    s = factors[1]
-    return jax.lax.stop_gradient(jnp.abs(s - s[:, None]) <= _rounding(factors))
+def _zero(residuals: tuple) -> Bool[Array, " k"]:
+    return lax.stop_gradient(residuals[2] <= _rounding(residuals))
+
+
+def _repeated(residuals: tuple) -> Bool[Array, "k k"]:
+    s = residuals[2]
+    return lax.stop_gradient(jnp.abs(s - s[:, None]) <= _rounding(residuals))
