@@ -29,6 +29,7 @@ def matrix(a):
 
 def total(weights, m):
     """Σ weights_ij m_ij."""
+    weights = matrix(weights)
     return mpmath.fsum(weights[i, j] * m[i, j] for i in range(m.rows) for j in range(m.cols))
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -118,8 +119,8 @@ def _scalar(f: Any, dtype: Any) -> tuple[Callable, bool]:
         return _NAMED[f]
     if isinstance(f, tuple) and len(f) == 2 and f[0] == "power":  # noqa: PLR2004
         p = f[1]
-        if isinstance(p, int) and not isinstance(p, bool):
-            return functools.partial(_integer_power, p), False
+        if isinstance(p, numbers.Integral):
+            return functools.partial(_integer_power, int(p)), False
         p = jnp.asarray(p)
         if p.shape or not jnp.issubdtype(p.dtype, jnp.floating):
             raise TypeError(

@@ -88,7 +88,7 @@ def _along(residuals: tuple, e: Array) -> tuple[Array, Array, Array]:
 
     def equation(x: tuple[Array, Array]) -> tuple[Array, Array]:
         in_u, in_v = x
-        inside = jnp.sum(jnp.conj(u1) * in_u + jnp.conj(v1) * in_v, 0) / 2
+        inside = (jnp.sum(jnp.conj(u1) * in_u, 0) + jnp.sum(jnp.conj(v1) * in_v, 0)) / 2
         return a @ in_v - in_u * s + u1 * inside, adjoint(a) @ in_u - in_v * s + v1 * inside
 
     def solve(u: Array, v: Array, b: tuple[Array, Array]) -> tuple[Array, Array]:
