@@ -38,6 +38,7 @@ def test_derivatives_are_right_at_any_rank():
     assert_right(det, mpmath.det, HARD, E, H, 1e-12, 1e-12)
 
 
+@pytest.mark.slow
 def test_complex_derivatives_are_right_at_any_rank():
     stack = jnp.stack([RANK_3 * (1 + 0.5j), RANK_2 + 0j, REGULAR + 1j * E])
     right = lambda a: mpmath.re((1 - 2j) * mpmath.det(a))
@@ -53,6 +54,7 @@ def cofactors(a):
     return sum((-1) ** j * a[0, j] * cofactors(minor(j)) for j in range(a.shape[0]))
 
 
+@pytest.mark.slow
 def test_third_order_is_right_at_rank_one():
     along = lambda f, v: lambda a: jax.jvp(f, (a,), (v,))[1]
     third = lambda f: jax.vmap(jax.grad(along(along(f, E), H)))(HARD[3:5])

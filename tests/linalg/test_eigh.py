@@ -53,6 +53,7 @@ def test_simple_pair_is_right_whatever_is_repeated_elsewhere():
     assert_right(pair, exact_pair, CLOSE, E, H, 1e-9, 1e-6)
 
 
+@pytest.mark.slow
 def test_hermitian_pair_is_right():
     stack = jnp.stack([rotated(1, 1, 2, 5, basis=Z), rotated(1, 1.2, 2, 3, basis=Z)])
     assert_right(pair, exact_pair, stack, E + 1j * H, H - 1j * U, 1e-11, 1e-10)

@@ -9,6 +9,7 @@ import pytest
 from dini.linalg import svd
 from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close, no_nan
+from tests.support.marks import slow
 from tests.support.multiprecision import assert_right, directional, total
 
 _random = np.random.default_rng(4)
@@ -42,6 +43,7 @@ def test_first_triple_is_right_whatever_the_rank():
     assert_right(top, exact_top, HARD, E, H, 1e-12, 1e-11)
 
 
+@pytest.mark.slow
 def test_complex_triple_is_right():
     stack = jnp.stack([REGULAR + 1j * H, REPEATED * (1 + 2j)])
     assert_right(top, exact_top, stack, E + 1j * H, H - 1j * U, 1e-11, 1e-10)
@@ -71,7 +73,7 @@ def gram(a):
     return weigh(inside) + rest
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (3, 4), (3, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 3), slow((3, 4)), slow((3, 3))], ids=str)
 def test_all_factors_are_right(shape):
     a = W[: shape[0], : shape[1]]
     e, h = W[::-1][: shape[0], : shape[1]], W[:, ::-1][: shape[0], : shape[1]]

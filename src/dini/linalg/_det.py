@@ -12,7 +12,7 @@ from dini.linalg._arguments import adjoint, as_square
 from dini.linalg._polarised import polarised
 from dini.rules import custom_rule
 
-_WELL = 1e-3  # the least 1/(‖A‖ ‖A⁻¹‖) at which A⁻¹ stands for factors of A
+_WELL = 1e-5  # the least 1/(‖A‖ ‖A⁻¹‖) at which A⁻¹ stands for factors of A
 
 
 def det(a: Inexact[ArrayLike, "... n n"]) -> Inexact[Array, "..."]:
