@@ -75,13 +75,10 @@ def _bracketed(method: str) -> Callable:
 
 
 def _ours(*names: str) -> dict[str, Callable]:
-    """Those of our solvers that there are, by name."""
+    """Our solvers of these names."""
     inner = {"Continuation": (optx.Newton(TOL, TOL),)}
-    solvers = {name: getattr(dini, name, None) for name in names}
     return {
-        f"dini {name}": _in_jax(made(*inner.get(name, (TOL, TOL))))
-        for name, made in solvers.items()
-        if made
+        f"dini {name}": _in_jax(getattr(dini, name)(*inner.get(name, (TOL, TOL)))) for name in names
     }
 
 

@@ -194,6 +194,11 @@ def max_abs(vector: Float[Array, " size"]) -> Float[Array, ""]:
     return jnp.max(jnp.abs(vector), initial=0)
 
 
+def allowed_error(z: Array, rtol: Any, atol: Any, eps: float) -> Array:
+    """What each number of z may be off by: atol + rtol |z|, and never less than rounding."""
+    return jnp.maximum(atol + rtol * jnp.abs(z), 64 * eps * (max_abs(z) + atol))
+
+
 def all_finite(vector: Float[Array, " size"]) -> Bool[Array, ""]:
     """Whether a vector has neither NaN nor infinity."""
     return jnp.all(jnp.isfinite(vector))

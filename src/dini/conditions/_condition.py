@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from dini._tree import RealView, asarrays, describe, max_abs
+from dini._tree import RealView, allowed_error, asarrays, describe
 
 _Vector = Float[Array, " n"]
 
@@ -22,7 +22,7 @@ class Precision(NamedTuple):
 
     def error(self, v: _Vector) -> _Vector:
         """What each number may be off by."""
-        return jnp.maximum(self.atol + self.rtol * jnp.abs(v), 64 * self.eps * max_abs(v))
+        return allowed_error(v, self.rtol, self.atol, self.eps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +30,15 @@ class Condition:
     """F(z, *args, **kwargs), which is zero where z satisfies a condition of optimality.
 
     Attributes:
-        residual: (precision, one_sided, z, *functions) ↦ F, for functions of one argument.
+        name: the kind of condition.
+        residual: (name, precision, one_sided, z, *functions) ↦ F, for functions of one argument.
         functions: the user's, each a function of (., *args, **kwargs); None for one left out.
         one_sided: whether the derivative at a tie or kink is that on one of its sides.
         bound: `self`, where the condition stands for a method.
         rtol, atol: how well z is known; √eps of its dtype where None.
     """
 
+    name: str
     residual: Callable[..., PyTree]
     functions: tuple[Callable | None, ...]
     one_sided: bool = False
@@ -48,11 +50,6 @@ class Condition:
         for fn in self.functions:
             if not (fn is None or callable(fn)):
                 raise TypeError(f"dini.conditions.{self.name} takes functions, and not {fn!r}.")
-
-    @property
-    def name(self) -> str:
-        """The kind of condition."""
-        return self.residual.__name__.lstrip("_")
 
     def of_method(self, *bound: Any) -> Self:
         """The condition whose functions get `self` first."""
@@ -70,7 +67,8 @@ class Condition:
         eps = RealView(z).eps
         rtol, atol = (eps**0.5 if x is None else x for x in (self.rtol, self.atol))
         precision = Precision(rtol, atol, eps)
-        return self.residual(precision, self.one_sided, z, *map(sharing, self.functions))
+        functions = map(sharing, self.functions)
+        return self.residual(self.name, precision, self.one_sided, z, *functions)
 
 
 def scalar(name: str, fun: Callable[[PyTree], Array], view: RealView) -> Callable[[_Vector], Array]:

@@ -40,7 +40,7 @@ def projected_gradient(f: Callable, projection: Callable, *, one_sided: bool = F
     References: Rockafellar and Wets, Variational Analysis (1998), example 6.16;
     Blondel et al., Efficient and modular implicit differentiation (2022).
     """
-    return Condition(_projected_gradient, (f, projection), one_sided)
+    return Condition("projected_gradient", _displacement, (f, projection), one_sided)
 
 
 def proximal_gradient(f: Callable, prox: Callable, *, one_sided: bool = False) -> Condition:
@@ -62,7 +62,7 @@ def proximal_gradient(f: Callable, prox: Callable, *, one_sided: bool = False) -
     References: Parikh and Boyd, Proximal algorithms (2014), section 4.2;
     Bertrand et al., Implicit differentiation for fast hyperparameter selection (2022).
     """
-    return Condition(_proximal_gradient, (f, prox), one_sided)
+    return Condition("proximal_gradient", _displacement, (f, prox), one_sided)
 
 
 def mirror_descent(
@@ -89,30 +89,7 @@ def mirror_descent(
     Reference: Beck and Teboulle, Mirror descent and nonlinear projected subgradient methods for
     convex optimization (2003).
     """
-    return Condition(_mirror_descent, (f, projection, generator), one_sided)
-
-
-def _projected_gradient(
-    precision: Precision, one_sided: bool, x: PyTree, f: Callable, projection: Callable
-) -> PyTree:
-    return _displacement("projected_gradient", precision, one_sided, x, f, projection)
-
-
-def _proximal_gradient(
-    precision: Precision, one_sided: bool, x: PyTree, f: Callable, prox: Callable
-) -> PyTree:
-    return _displacement("proximal_gradient", precision, one_sided, x, f, prox)
-
-
-def _mirror_descent(
-    precision: Precision,
-    one_sided: bool,
-    x: PyTree,
-    f: Callable,
-    projection: Callable,
-    generator: Callable,
-) -> PyTree:
-    return _displacement("mirror_descent", precision, one_sided, x, f, projection, generator)
+    return Condition("mirror_descent", _displacement, (f, projection, generator), one_sided)
 
 
 def _displacement(

@@ -50,10 +50,11 @@ def kkt(
     References: Fiacco, Introduction to Sensitivity and Stability Analysis in Nonlinear Programming
     (1983); Nocedal and Wright, Numerical Optimization (2006), chapter 12.
     """
-    return Condition(_kkt, (f, equality, inequality), one_sided)
+    return Condition("kkt", _kkt, (f, equality, inequality), one_sided)
 
 
 def _kkt(
+    name: str,
     precision: Precision,
     one_sided: bool,
     z: PyTree,
@@ -70,7 +71,7 @@ def _kkt(
         )
     views = [RealView(part) for part in z]
     view, multipliers = views[0], [w.ravel(part) for w, part in zip(views[1:], z[1:], strict=True)]
-    objective = scalar("kkt", f, view)
+    objective = scalar(name, f, view)
 
     def lagrangian(v: _Vector) -> tuple[Array, list[_Vector]]:
         x = view.unravel(v)

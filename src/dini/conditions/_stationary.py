@@ -24,9 +24,9 @@ def stationary(f: Callable) -> Condition:
     Raises:
         TypeError: when called, if f returns anything but one real number.
     """
-    return Condition(_stationary, (f,))
+    return Condition("stationary", _stationary, (f,))
 
 
-def _stationary(_: Precision, __: bool, z: PyTree, f: Callable) -> PyTree:
+def _stationary(name: str, _: Precision, __: bool, z: PyTree, f: Callable) -> PyTree:
     view = RealView(z)
-    return view.unravel(jax.grad(scalar("stationary", f, view))(view.ravel(z)))
+    return view.unravel(jax.grad(scalar(name, f, view))(view.ravel(z)))

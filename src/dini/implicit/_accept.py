@@ -9,7 +9,7 @@ import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree, Scalar
 
-from dini._tree import all_finite, max_abs, stop_gradient
+from dini._tree import all_finite, allowed_error, max_abs, stop_gradient
 from dini.linear import Direct, System, lanczos, probe
 
 # A linear solve this accurate is enough to estimate an error.
@@ -36,8 +36,7 @@ class Tolerance(eqx.Module):
 
     def of(self, error: _Vector, z: _Vector) -> Scalar:
         """The error in units of the tolerance: at most 1 is within it."""
-        allowed = self.atol + self.rtol * jnp.abs(z)
-        allowed = jnp.maximum(allowed, 64 * self.eps * (max_abs(z) + self.atol))
+        allowed = allowed_error(z, self.rtol, self.atol, self.eps)
         return self.norm(jnp.where(error == 0, 0, error / allowed))
 
 

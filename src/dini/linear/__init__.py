@@ -1,7 +1,7 @@
 """Linear solves: the choice of a solver, and the check of its answer."""
 
 from dini.linear._choice import choose as choose, explain as explain
-from dini.linear._condition import norm_estimate as norm_estimate
+from dini.linear._condition import norm_estimate as norm_estimate, row_sizes as row_sizes
 from dini.linear._method import (
     Direct as Direct,
     lanczos as lanczos,

@@ -1,4 +1,4 @@
-"""The condition of a matrix that is known by its products."""
+"""What the products of a matrix tell of its size: of all of it, and of each row."""
 
 from collections.abc import Callable
 
@@ -33,3 +33,10 @@ def norm_estimate(
     start = jnp.full(struct.shape, 1 / n, struct.dtype)
     _, sizes = jax.lax.scan(turn, start, jnp.arange(_TURNS))
     return jnp.max(sizes)
+
+
+# |A s|ᵢ ≤ Σⱼ |Aᵢⱼ| max |s|, with equality for some s.
+def row_sizes(s: Float[Array, "k n"], products: Float[Array, "k n"]) -> Float[Array, " n"]:
+    """The sizes of A's rows, as far as the products A s tell, row by row; rows of zeros do not."""
+    longest = jnp.max(jnp.abs(s), axis=1, keepdims=True)
+    return jnp.max(jnp.abs(products) / jnp.where(longest > 0, longest, 1), axis=0)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from dini.linear._condition import row_sizes
+
 _Vector = Float[Array, " n"]
 
 # A residual that shrinks to less than this share of itself is a good next direction.
@@ -78,6 +80,4 @@ def minimal_residual(
     none = jnp.zeros((depth, b.size), b.dtype)
     start = (jnp.zeros_like(b), b, jnp.asarray(0), b, none, none, norm(b), jnp.asarray(False))
     x, r, k, _, ps, qs, *_ = jax.lax.while_loop(goes_on, extend, start)
-    longest = jnp.max(jnp.abs(ps), axis=1, keepdims=True)
-    rows = jnp.max(jnp.abs(qs) / jnp.where(longest > 0, longest, 1), axis=0)
-    return MinimalResidual(x, r, k, rows)
+    return MinimalResidual(x, r, k, row_sizes(ps, qs))

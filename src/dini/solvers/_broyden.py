@@ -9,7 +9,7 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
 
 from dini._tree import RealView, all_finite, max_abs
-from dini.linear import on_vectors, probe
+from dini.linear import on_vectors, probe, row_sizes
 from dini.solvers._iteration import size
 from dini.solvers._root import AbstractSearch, Progress, Residual, code
 
@@ -48,12 +48,6 @@ class _Memory(eqx.Module):
         """Without pairs, and with a new scale."""
         s, y, age = (jnp.where(where, 0, x) for x in (self.s, self.y, self.age))
         return _Memory(s, y, age, jnp.where(where, scale, self.scale))
-
-    # |yᵢ| ≤ Σⱼ |∂Fᵢⱼ| max |s|, with equality for some s.
-    def rows(self) -> _Vector:
-        """The sizes of the rows of ∂F, as far as the pairs tell."""
-        longest = jnp.max(jnp.abs(self.s), axis=1, keepdims=True)
-        return jnp.max(jnp.abs(self.y) / jnp.where(longest > 0, longest, 1), axis=0)
 
     # The update multiplies det B by γ = sᵀB⁻¹y / sᵀs. Where |γ| is small, y is moved towards
     # B s until it is not. (Moré and Trangenstein, 1976.)
@@ -216,7 +210,7 @@ class Broyden(AbstractSearch):
         correction = self.scaled(d, here, view.eps)
         # The correction before has kept its promise, with rows on one scale; or all that is left of
         # F is rounding; or F was exactly zero, and is not beside that point.
-        rows = memory.rows()
+        rows = row_sizes(memory.s, memory.y)
         rows = rows + view.eps**0.25 * max_abs(rows)
         left = size(f / rows)
         told = norm > jnp.finfo(z.dtype).tiny ** 0.5

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
 
 from dini._tree import all_finite, asarrays, describe
+from dini.solvers._root import code
 
 # A corrector that took at most this share of its steps was an easy one.
 _EASY = 1 / 2
@@ -131,7 +132,7 @@ class Continuation(optx.AbstractRootFinder):
             offset=offset,
             evaluations=jnp.asarray(1),
             products=jnp.asarray(0),
-            result=_code(_finite(offset), optx.RESULTS.nonfinite),
+            result=code(~_finite(offset), optx.RESULTS.nonfinite),
         )
 
     def step(
@@ -171,7 +172,7 @@ class Continuation(optx.AbstractRootFinder):
             offset=s.offset,
             evaluations=s.evaluations + spent["evaluations"],
             products=s.products + spent["products"],
-            result=_code(~stuck, optx.RESULTS.nonlinear_divergence),
+            result=code(stuck, optx.RESULTS.nonlinear_divergence),
         )
         return z, after, solution.aux
 
@@ -235,10 +236,6 @@ class Continuation(optx.AbstractRootFinder):
 
 def _finite(tree: PyTree) -> Bool[Array, ""]:
     return all_finite(ravel_pytree(tree)[0])
-
-
-def _code(fine: Bool[Array, ""], otherwise: Any) -> optx.RESULTS:
-    return optx.RESULTS.where(fine, optx.RESULTS.successful, otherwise)
 
 
 def _between(args: PyTree, options: dict[str, Any], at: Float[Array, ""]) -> PyTree:

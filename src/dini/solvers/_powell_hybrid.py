@@ -72,9 +72,10 @@ class _Model(eqx.Module):
         basis = jnp.eye(self.rows.size, dtype=self.rows.dtype)
         matrix = jax.vmap(derivative, out_axes=1)(basis)
         rows = jnp.max(jnp.abs(matrix), axis=1, initial=0)
-        matrix = matrix / jnp.where(rows > 0, rows, 1)[:, None]
+        rows = jnp.where(rows > 0, rows, 1)
+        matrix = matrix / rows[:, None]
         columns = jnp.maximum(self.columns, jnp.linalg.norm(matrix, axis=0))
-        return _Model(matrix, jnp.where(rows > 0, rows, 1), columns, jnp.asarray(True))
+        return _Model(matrix, rows, columns, jnp.asarray(True))
 
     # The smallest change of B, in u = D s, that makes B s = y:  B + (y − B s) (D u)ᵀ / |u|².
     def updated(self, s: _Vector, y: _Vector, where: Bool[Array, ""]) -> "_Model":
@@ -244,9 +245,8 @@ class PowellHybrid(AbstractSearch):
         renew = ~accepted & tired | stuck & ~model.fresh
         lost = b.renew & ~finite | ~all_finite(model.matrix.ravel())
         stopped = stuck & model.fresh & ~done
-        result = code(stopped & step.usable, optx.RESULTS.nonlinear_divergence)
-        singular = code(stopped & ~step.usable, optx.RESULTS.singular)
-        result = optx.RESULTS.where(stopped & ~step.usable, singular, result)
+        result = code(stopped, optx.RESULTS.nonlinear_divergence)
+        result = optx.RESULTS.where(step.usable, result, code(stopped, optx.RESULTS.singular))
         result = optx.RESULTS.where(lost, optx.RESULTS.nonfinite, result)
         products = b.products + jnp.where(forms, z.size, 0)
         state = _Hybrid(

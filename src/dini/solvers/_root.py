@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
 
-from dini._tree import RealView, describe, max_abs
+from dini._tree import RealView, allowed_error, describe, max_abs
 
 _Vector = Float[Array, " n"]
 # F as a function of the vector of z, with the user's auxiliary output.
@@ -66,9 +66,7 @@ class AbstractSearch(optx.AbstractRootFinder):
 
     def scaled(self, step: _Vector, z: _Vector, eps: float) -> Scalar:
         """A step in units of the tolerance, which never asks for more than rounding allows."""
-        allowed = jnp.maximum(
-            self.atol + self.rtol * jnp.abs(z), 64 * eps * (max_abs(z) + self.atol)
-        )
+        allowed = allowed_error(z, self.rtol, self.atol, eps)
         return self.norm(jnp.where(step == 0, 0, step / allowed))
 
     def init(
