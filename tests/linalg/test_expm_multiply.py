@@ -83,11 +83,11 @@ def test_nan_stays_in_its_lane():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"A is \[4, 4\] and B is \[3, 2\]"):
+    with pytest.raises(ValueError, match=r"A: float64\[4, 4\], B: float64\[3, 2\]"):
         linalg.expm_multiply(A, B[:3])
     with pytest.raises(ValueError, match="come together"):
         linalg.expm_multiply(A, B, 0.0)
-    with pytest.raises(TypeError, match="takes square"):
+    with pytest.raises(ValueError, match="n n"):
         linalg.expm_multiply(B, B)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 _random = np.random.default_rng(11)
 _ROTATION, _ = np.linalg.qr(_random.normal(size=(3, 3)))
 E, G, U = _random.normal(size=(3, 3, 3))
+POWER = -0.7
 
 
 def _rotated(*eigenvalues):
@@ -44,6 +45,8 @@ _REFERENCES = {
     "coshm": _combined(1, 1, 2),
     "sinhm": _combined(1, -1, 2),
     "inv": lambda a: a**-1,
+    "logm": mpmath.logm,
+    "fractional_matrix_power": lambda a: _exponential(POWER * mpmath.logm(a)),
 }
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from dini.linalg._arguments import adjoint, as_square
+from dini.linalg._matrices import adjoint, norm, product, square
 from dini.linalg._polarised import polarised
 from dini.rules import custom_rule
 
@@ -22,7 +22,7 @@ def det(a: Inexact[ArrayLike, "... n n"]) -> Inexact[Array, "..."]:
         det A, of shape (...).
 
     Raises:
-        TypeError: for matrices that are not square.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     Equations: d det A = tr(adj(A) dA). With A = W D Z, D diagonal and
     G_l = W⁻¹ E_l Z⁻¹, Dᵏdet A[E₁, …, Eₖ] = det W det Z Σ (Π_{j not in i} d_j) det[(G_l)_{i_l i_m}],
@@ -32,7 +32,7 @@ def det(a: Inexact[ArrayLike, "... n n"]) -> Inexact[Array, "..."]:
     Reference: Bhatia and Jain, Higher order derivatives and perturbation bounds for determinants
     (2009).
     """
-    return jnp.vectorize(_det, signature="(n,n)->()")(as_square("det", a))
+    return jnp.vectorize(_det, signature="(n,n)->()")(square("det", a))
 
 
 class SlogdetResult(NamedTuple):
@@ -50,11 +50,11 @@ def slogdet(a: Inexact[ArrayLike, "... n n"]) -> SlogdetResult:
         are NaN: there are none.
 
     Raises:
-        TypeError: for matrices that are not square.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     Equation: with t = tr(A⁻¹ Ȧ), ∂logabsdet = Re t, ∂sign = i sign Im t.
     """
-    sign, logabsdet = jnp.vectorize(_slogdet, signature="(n,n)->(),()")(as_square("slogdet", a))
+    sign, logabsdet = jnp.vectorize(_slogdet, signature="(n,n)->(),()")(square("slogdet", a))
     return SlogdetResult(sign, logabsdet)
 
 
@@ -97,8 +97,7 @@ class _Factors(NamedTuple):
 
 def _factors(a: Array) -> _Factors:
     inverse = jnp.linalg.inv(a)
-    size = lambda m: jnp.max(jnp.sum(jnp.abs(m), -1), initial=0)
-    well = size(a) * size(inverse) * _WELL < 1
+    well = norm(a) * norm(inverse) * _WELL < 1
     return jax.lax.cond(well, _by_inverse, _by_svd, a, inverse)
 
 
@@ -120,8 +119,8 @@ def _by_svd(a: Array, inverse: Array) -> _Factors:
 def _adjugate(theta: None, factors: _Factors, directions: tuple[Array, ...]) -> Array:
     del theta
     scale, left, d, right = factors
-    turned = [left @ e @ right for e in directions]
-    return scale * (right @ _gradient(d, turned) @ left)
+    turned = [product(left, e, right) for e in directions]
+    return scale * product(right, _gradient(d, turned), left)
 
 
 def _gradient(d: Float[Array, " n"], turned: list[Array]) -> Inexact[Array, "n n"]:

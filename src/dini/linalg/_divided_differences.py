@@ -55,7 +55,7 @@ def _derivative(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
 # f[…] = (f[… without a] − f[… without b])/(x_b − x_a) for any two of the points: the farthest.
 def _quotient(table: Array, error: Array, points: list[Array]) -> tuple[Array, Array, Array]:
     """The quotient, its error by rounding, and the distance of the two points."""
-    difference, sum_of_errors, gap = jnp.zeros(()), jnp.zeros(()), jnp.zeros(())
+    difference = sum_of_errors = gap = jnp.zeros((), error.dtype)
     for a, b in itertools.combinations(range(len(points)), 2):
         wider = jnp.abs(points[b] - points[a]) > jnp.abs(gap)
         pair = lambda t, a=a, b=b: (jnp.expand_dims(t, a), jnp.expand_dims(t, b))

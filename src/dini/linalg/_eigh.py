@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
-from dini.linalg._arguments import adjoint, as_square, hermitian_part
 from dini.linalg._defined_where import defined_where
+from dini.linalg._matrices import adjoint, hermitian_part, product, square
 from dini.rules import custom_rule
 
 
@@ -47,13 +47,13 @@ def eigh(
         vectors move with vᵢᴴ v̇ᵢ = 0, as in JAX: their phase is nobody's.
 
     Raises:
-        TypeError: for matrices that are not square.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     Equations: λ̇ᵢ = vᵢᴴ Ȧ vᵢ, v̇ⱼ = Σ_{i ≠ j} vᵢ (vᵢᴴ Ȧ vⱼ)/(λⱼ − λᵢ).
 
     Reference: Magnus, On differentiating eigenvalues and eigenvectors (1985).
     """
-    a = hermitian_part(as_square("eigh", a))
+    a = hermitian_part(square("eigh", a))
     w, v = jnp.vectorize(_eigh, signature="(n,n)->(n),(n,n)")(a)
     return w if eigvals_only else EighResult(w, v)
 
@@ -75,13 +75,14 @@ def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
 # theirs, which a repeated eigenvalue may not have.
 def _along(residuals: tuple[Array, Array, Array], e: Array) -> tuple[Array, Array]:
     a, w, v = residuals
-    w_dot = jnp.sum(jnp.conj(v) * (e @ v), 0).real
-    equation = lambda x: a @ x - x * w + v * jnp.sum(jnp.conj(v) * x, 0)
+    w_dot = jnp.sum(jnp.conj(v) * product(e, v), 0).real
+    equation = lambda x: product(a, x) - x * w + v * jnp.sum(jnp.conj(v) * x, 0)
     basis = lax.stop_gradient(v)
     gap = jnp.where(_repeated(w), jnp.inf, lax.stop_gradient(w[:, None] - w))
     gap = jnp.fill_diagonal(gap, 1, inplace=False)
-    solve = lambda basis: lambda _, b: basis @ (adjoint(basis) @ b / gap)
-    rest = lax.custom_linear_solve(equation, v * w_dot - e @ v, solve(basis), solve(basis.conj()))
+    solve = lambda basis: lambda _, b: product(basis, product(adjoint(basis), b) / gap)
+    right = v * w_dot - product(e, v)
+    rest = lax.custom_linear_solve(equation, right, solve(basis), solve(basis.conj()))
     return w_dot, rest
 
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact
 
 from dini._tree import stop_gradient
-from dini.linalg._stein import Stein, size, stein
+from dini.linalg._matrices import norm, product
+from dini.linalg._stein import Stein, stein
 
 
 class Terms(eqx.Module):
@@ -30,13 +31,13 @@ class Terms(eqx.Module):
 
     def __call__(self, x: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """A X B + C X D."""
-        product = lambda left, right: _times(_times(left, x), right)
-        return product(self.a, self.b) + product(self.c, self.d)
+        between = lambda left, right: _times(_times(left, x), right)
+        return between(self.a, self.b) + between(self.c, self.d)
 
     @property
     def size(self) -> Array:
         """A bound of the map's norm, ‖A‖ ‖B‖ + ‖C‖ ‖D‖."""
-        a, b, c, d = (1 if x is None else size(x) for x in (self.a, self.b, self.c, self.d))
+        a, b, c, d = (1 if x is None else norm(x) for x in (self.a, self.b, self.c, self.d))
         return jnp.asarray(a * b + c * d)
 
 
@@ -82,10 +83,10 @@ def _transformed(terms: Terms, m: Array, by_schur: Array | None, like: Array) ->
     b, d = (one(like.shape[1]) if x is None else x for x in (terms.b, terms.d))
     (alpha, beta), (gamma, delta) = m
     left = right = jnp.linalg.inv(alpha * a + beta * c)
-    w, v = -left @ (gamma * a + delta * c), None
+    w, v = product(-left, gamma * a + delta * c), None
     if not terms.twins:
         right = jnp.linalg.inv(delta * b - gamma * d)
-        v = (alpha * d - beta * b) @ right
+        v = product(alpha * d - beta * b, right)
     det = alpha * delta - beta * gamma
     return Factors(left, right, det, stein(w, v, by_schur), terms.size, jnp.asarray(False))
 
@@ -124,7 +125,7 @@ def factorise(
         else:
             factors = _transformed(terms, ms[jnp.minimum(i, last)], by_schur, like)
         x = refined(terms, factors.solve, factors.size, probe)
-        regular = factors.size * size(x) < limit * size(probe)
+        regular = factors.size * norm(x) < limit * norm(probe)
         return i + 1, eqx.tree_at(lambda f: f.regular, factors, regular)
 
     def more(state: tuple) -> Array:
@@ -146,8 +147,8 @@ def solve(terms: Terms, factors: Factors, e: Inexact[Array, "m n"]) -> Inexact[A
     factors = stop_gradient(factors)
 
     def checked(inverse: Callable[[Array], Array]) -> Callable:
-        def run(product: Callable[[Array], Array], e: Array) -> Array:
-            x = refined(product, inverse, factors.size, e)
+        def run(image: Callable[[Array], Array], e: Array) -> Array:
+            x = refined(image, inverse, factors.size, e)
             return jnp.where(factors.regular, x, jnp.nan)
 
         return run
@@ -164,14 +165,14 @@ def solve_linear(
 
 
 def refined(
-    product: Callable[[Array], Array], inverse: Callable[[Array], Array], norm: Array, e: Array
+    image: Callable[[Array], Array], inverse: Callable[[Array], Array], bound: Array, e: Array
 ) -> Array:
-    """The solution of product(X) = E, by corrections of an approximate inverse; NaN if it fails.
+    """The solution of image(X) = E, by corrections of an approximate inverse; NaN if it fails.
 
     Args:
-        product: X ↦ A X B + C X D.
+        image: X ↦ A X B + C X D.
         inverse: E ↦ X, approximately.
-        norm: a bound of the norm of `product`.
+        bound: a bound of the norm of `image`.
         e: E.
     """
     eps = jnp.finfo(e.dtype).eps
@@ -182,14 +183,14 @@ def refined(
     def correct(state: tuple) -> tuple:
         x, r, _, k = state
         nearer = x + inverse(r)
-        left = e - product(nearer)
-        better = size(left) < size(r) / 2
+        left = e - image(nearer)
+        better = norm(left) < norm(r) / 2
         x, r = jnp.where(better, nearer, x), jnp.where(better, left, r)
-        return x, r, better & (size(r) > 8 * eps * norm * size(x)), k + 1
+        return x, r, better & (norm(r) > 8 * eps * bound * norm(x)), k + 1
 
-    start = jnp.zeros_like(e), e, size(e) > 0, 0
+    start = jnp.zeros_like(e), e, norm(e) > 0, 0
     x, r, *_ = jax.lax.while_loop(lambda s: s[2] & (s[3] < _CORRECTIONS), correct, start)
-    solved = size(r) <= eps**0.75 * (norm * size(x) + size(e))
+    solved = norm(r) <= eps**0.75 * (bound * norm(x) + norm(e))
     return jnp.where(solved, x * scale, jnp.nan)
 
 
@@ -198,7 +199,7 @@ def _times(x: Array | None, y: Array | None) -> Array:
         x = y if x is None else x
         assert x is not None
         return x
-    return x @ y
+    return product(x, y)
 
 
 _CORRECTIONS = 6

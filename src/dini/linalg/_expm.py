@@ -38,14 +38,14 @@ def expm(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
         overflows.
 
     Raises:
-        TypeError: for anything but square matrices.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     References: Al-Mohy and Higham, A new scaling and squaring algorithm for the matrix exponential
     (2009), and Computing the Fréchet derivative of the matrix exponential (2009); Bader, Blanes and
     Casas, Computing the matrix exponential with an optimized Taylor polynomial approximation
     (2019).
     """
-    return _expm(square(A, "expm"))
+    return _expm(square("expm", A))
 
 
 @functools.partial(matrix_function, forward=True)

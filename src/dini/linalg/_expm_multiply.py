@@ -7,13 +7,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
 from dini.linalg._expm import expm
-from dini.linalg._matrices import marked, norm, product, square
+from dini.linalg._matrices import marked, matrices, norm, product
 from dini.rules import custom_rule
 
-# A Taylor polynomial of degree m has a backward error below the rounding of float64 for |A| ≤ θ.
-# (Al-Mohy and Higham 2011, table 3.1; beyond θ = 6.3 the terms cancel more than they save.)
-_DEGREES = (5, 10, 15, 20, 25, 30)
-_THETAS = (0.13, 1.0, 2.2, 3.6, 4.9, 6.3)
+# A Taylor polynomial of degree 5, 10, … has a backward error below the rounding of float64, and of
+# float32, for |A| ≤ θ. (Al-Mohy and Higham 2011, table 3.1.)
+_THETAS = (
+    (2.4e-3, 0.14, 0.64, 1.4, 2.4, 3.5, 4.7, 6.0, 7.2, 8.5, 9.9),
+    (0.13, 1.0, 2.2, 3.6, 4.9, 6.3),
+)
 _MOST_STEPS = 10**6
 
 
@@ -28,7 +30,7 @@ def expm_multiply(
 ) -> Inexact[Array, "..."]:
     """The product e^A B, or e^{tA} B at equidistant t, by products with A.
 
-    About 5 |A − μI|₁ products of A with a matrix like B, with μ the mean of A's diagonal: for |A|
+    About 6 |A − μI|₁ products of A with a matrix like B, with μ the mean of A's diagonal: for |A|
     of order 1 and few columns far cheaper than e^A. A tangent costs four times that, the
     cotangent of B as much, and that of A as a derivative of [`expm`][dini.linalg.expm].
 
@@ -46,19 +48,14 @@ def expm_multiply(
         is more than six million.
 
     Raises:
-        TypeError: for an A that is not square.
+        TypeError, ValueError: for what is no square matrix of numbers.
         ValueError: for a B that does not fit A, or a `start` without a `stop`.
 
     Reference: Al-Mohy and Higham, Computing the action of the matrix exponential, with an
     application to exponential integrators (2011).
     """
-    a, b = square(A, "expm_multiply"), jnp.asarray(B)
-    vector = b.ndim == 1
-    if b.ndim == 0 or a.shape[-1] != b.shape[-1 if vector else -2]:
-        raise ValueError(
-            f"dini.linalg.expm_multiply: A is {list(a.shape)} and B is {list(b.shape)}; B must "
-            "have as many rows as A has columns."
-        )
+    vector = jnp.ndim(B) == 1
+    a, b = matrices("expm_multiply", f"A: n n, B: n{'' if vector else ' k'}", A=A, B=B)
     t = _times(start, stop, num, endpoint)
     dtype = jnp.result_type(a, b, t)
     trace = jnp.trace(a, axis1=-2, axis2=-1) if traceA is None else jnp.asarray(traceA)
@@ -90,8 +87,9 @@ def _action(
     """e^{tA} B = (e^{tμ/s} T(t (A − μI)/s))ˢ B, with T the polynomial that makes it cheapest."""
     a = a - mu * jnp.eye(len(a), dtype=a.dtype)
     size = jnp.abs(t) * norm(a)
-    steps = jnp.maximum(jnp.ceil(size / jnp.asarray(_THETAS)), 1)
-    degrees = jnp.asarray(_DEGREES)
+    thetas = jnp.asarray(_THETAS[int(jnp.finfo(a.dtype).eps > 1e-8)], size.dtype)  # noqa: PLR2004
+    steps = jnp.maximum(jnp.ceil(size / thetas), 1)
+    degrees = 5 * (1 + jnp.arange(thetas.size))
     best = jnp.argmin(degrees * steps)
     possible = steps[best] <= _MOST_STEPS  # and not NaN
     m, s = degrees[best], jnp.where(possible, steps[best], 0).astype(jnp.int32)

@@ -25,12 +25,12 @@ def fractional_matrix_power(A: ArrayLike, t: Any) -> Inexact[Array, "... n n"]:
         negative one for regular matrices; all others are NaN where `logm` is.
 
     Raises:
-        TypeError: for anything but square matrices.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     Reference: Higham and Lin, An improved Schur–Padé algorithm for fractional powers of a matrix
     and their Fréchet derivatives (2013).
     """
-    a = square(A, "fractional_matrix_power")
+    a = square("fractional_matrix_power", A)
     if not isinstance(t, int | float | np.integer | np.floating):
         return expm(jnp.asarray(t)[..., None, None] * logm(a))
     whole = round(float(t)) if np.isfinite(t) else 0

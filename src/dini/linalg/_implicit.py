@@ -8,7 +8,8 @@ import jax.tree_util as jtu
 from jaxtyping import Array
 
 from dini.linalg._equation import Factors, Terms, Transformations, factorise, solve
-from dini.linalg._stein import size
+from dini.linalg._matrices import norm
+from dini.linalg._stein import once
 from dini.rules import custom_rule
 
 
@@ -16,7 +17,7 @@ from dini.rules import custom_rule
 # itself, and the solve is linear in its right-hand side and transposable: so every mode and order
 # follows. What was factorised for Newton's steps serves every tangent and cotangent.
 def implicit_equation(
-    guess: Callable[..., tuple[Array, Array]],
+    guess: Callable[..., tuple[Array, Array | None]],
     residual: Callable[..., Array],
     derivative: Callable[..., Terms],
     transformations: Transformations,
@@ -27,7 +28,8 @@ def implicit_equation(
     """X(θ), for matrices θ with leading axes.
 
     Args:
-        guess: θ ↦ (X₀, whether X₀ may stand where ∂X F is singular), for matrices.
+        guess: θ ↦ (X₀, the relative residual of X₀), for matrices; None for the residual where only
+            the equation of the derivative tells whether X₀ is the solution meant.
         residual: (X, θ) ↦ F.
         derivative: (X, θ) ↦ the map ∂X F.
         transformations: of the map, for which doubling is tried.
@@ -36,36 +38,52 @@ def implicit_equation(
         schur: whether complex matrices fall back on Schur forms.
 
     Returns:
-        θ ↦ X, NaN where Newton's steps do not settle, or the solution is not the one meant.
+        θ ↦ X, NaN where Newton's steps do not settle, or the solution is not the one meant. A guess
+        with a residual at rounding is the solution; with a small one it stands where ∂X F is
+        singular.
     """
 
-    @custom_rule
-    def solution(*theta: Array) -> tuple[Array, Factors]:
-        start, stands = guess(*theta)
-        forms = schur and jnp.iscomplexobj(start)
-        factors = factorise(derivative(start, *theta), transformations, start, forms)
+    def factors_at(x: Array, theta: tuple) -> Factors:
+        forms = schur and jnp.iscomplexobj(x)
+        return factorise(derivative(x, *theta), transformations, x, forms)
+
+    # The error after a step is the square of the one before, and rounding, which may be all there
+    # is in a step if the equation is ill-conditioned.
+    def newton(start: Array, theta: tuple) -> tuple[Array, Factors]:
+        factors = factors_at(start, theta)
+        eps = jnp.finfo(start.dtype).eps
 
         def step(state: tuple) -> tuple:
-            x, *_, k = state
+            x, _, k = state
             delta = solve(derivative(x, *theta), factors, -residual(x, *theta))
-            return x + delta, size(delta), k + 1
+            return x + delta, norm(delta), k + 1
 
-        # The error after a step is the square of the one before, and rounding, which may be all
-        # there is in a step if the equation is ill-conditioned.
+        more = lambda s: factors.regular & (s[1] > eps**0.5 * norm(s[0])) & (s[2] < _STEPS)
+        x, last, _ = jax.lax.while_loop(more, step, (start, norm(start) + jnp.inf, 0))
+        good = factors.regular & (last <= eps**0.4 * norm(x))
+        good = good if admits is None else good & admits(x, *theta)
+        return jnp.where(good, x, jnp.nan), factors
+
+    @custom_rule
+    def solution(*theta: Array) -> tuple[Array, Factors | None]:
+        start, off = guess(*theta)
+        if off is None:
+            return newton(start, theta)
         eps = jnp.finfo(start.dtype).eps
-        more = lambda s: factors.regular & (s[1] > eps**0.5 * size(s[0])) & (s[2] < _STEPS)
-        x, last, _ = jax.lax.while_loop(more, step, (start, size(start) + jnp.inf, 0))
-        settled = last <= eps**0.4 * size(x)
-        good = settled if admits is None else settled & admits(x, *theta)
-        value = jnp.where(factors.regular, jnp.where(good, x, jnp.nan), start)
-        return jnp.where(factors.regular | stands, value, jnp.nan), factors
+
+        def polished() -> Array:
+            x, factors = newton(start, theta)
+            return jnp.where(~factors.regular & (off <= eps**0.75), start, x)
+
+        return once(~(off <= 4 * eps), polished, start), None
 
     @solution.defjvp
     def _(theta: tuple, tangents: tuple) -> tuple:
-        x, factors = solution(*theta)
+        out = x, factors = solution(*theta)
         _, b = jax.jvp(lambda *theta: residual(x, *theta), theta, tangents)
+        factors = factors_at(x, theta) if factors is None else factors
         tangent = solve(derivative(x, *theta), factors, -b)
-        return (x, factors), (tangent, jtu.tree_map(lambda _: None, factors))
+        return out, (tangent, jtu.tree_map(lambda _: None, out[1]))
 
     def one(*theta: Array) -> Array:
         return solution(*theta)[0] if theta[0].size else theta[0]

@@ -22,11 +22,11 @@ def inv(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
         precision or not finite.
 
     Raises:
-        TypeError: for anything but square matrices.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     Reference: Higham, Accuracy and Stability of Numerical Algorithms (2002), chapter 14.
     """
-    return _inv(square(A, "inv"))
+    return _inv(square("inv", A))
 
 
 # A C = I  ⇒  E C + A L = 0  ⇒  L = −C E C.

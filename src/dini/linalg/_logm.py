@@ -34,13 +34,13 @@ def logm(A: ArrayLike) -> Inexact[Array, "... n n"]:
         principal logarithm, and that of a complex one jumps there.
 
     Raises:
-        TypeError: for anything but square matrices.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     References: Al-Mohy and Higham, Improved inverse scaling and squaring algorithms for the matrix
     logarithm (2012); Al-Mohy, Higham and Relton, Computing the Fréchet derivative of the matrix
     logarithm and estimating the condition number (2013).
     """
-    return _logm(square(A, "logm"))
+    return _logm(square("logm", A))
 
 
 @functools.partial(matrix_function, forward=True)
@@ -58,7 +58,7 @@ def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
 
     def root(state: tuple) -> tuple:
         x, roots, found = state
-        x, converged = square_root(x)
+        x, converged = square_root(x, x, final=3)
         return x, roots + 1, found & converged
 
     def more(state: tuple) -> Array:

@@ -1,5 +1,6 @@
-"""What matrix functions share: the check of their argument, products, norms, NaN."""
+"""What functions of matrices share: the check of their arguments, products, norms, NaN."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,28 +9,70 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
 
-def square(a: ArrayLike, name: str) -> Inexact[Array, "... n n"]:
-    """A square matrix, or a batch of them, of floating-point or complex numbers.
+def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
+    """The arguments as arrays of one inexact dtype.
+
+    Args:
+        name: what errors call the function.
+        shapes: the shapes that fit together, such as "a: m m, b: n n, q: m n".
+        **given: the arguments, by the names in `shapes`.
 
     Raises:
-        TypeError: naming the function, for anything else.
+        TypeError: for an argument of no numbers.
+        ValueError: for shapes that do not fit; leading axes must broadcast.
     """
-    a = jnp.asarray(a)
-    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:  # noqa: PLR2004
-        raise TypeError(
-            f"dini.linalg.{name} takes square matrices, of shape (..., n, n), and was given "
-            f"{a.dtype}{list(a.shape)}."
+    arrays = {k: jnp.asarray(v) for k, v in given.items()}
+    for k, x in arrays.items():
+        if not jnp.issubdtype(x.dtype, jnp.number):
+            raise TypeError(f"dini.linalg.{name}: `{k}` must hold numbers, and is {x.dtype}.")
+    sizes: dict[str, int] = {}
+    fits = True
+    for part in shapes.split(","):
+        k, axes = part.split(":")
+        x, letters = arrays[k.strip()], axes.split()
+        fits = fits and x.ndim >= len(letters)
+        for letter, length in zip(letters, x.shape[x.ndim - len(letters) :], strict=False):
+            fits = fits and sizes.setdefault(letter, length) == length
+    try:
+        jnp.broadcast_shapes(*(x.shape[:-2] for x in arrays.values()))
+    except ValueError:
+        fits = False
+    if not fits:
+        got = ", ".join(f"{k}: {x.dtype}{list(x.shape)}" for k, x in arrays.items())
+        raise ValueError(
+            f"dini.linalg.{name} takes matrices of shapes that fit together ({shapes}), with "
+            f"leading axes that broadcast, and was given {got}."
         )
-    return a if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(jnp.result_type(a, 1.0))
+    dtype = jnp.result_type(*(x.dtype for x in arrays.values()), jnp.zeros(0, jnp.float16).dtype)
+    kind = jnp.promote_types(dtype, jnp.float32)
+    if all(not jnp.issubdtype(x.dtype, jnp.inexact) for x in arrays.values()):
+        kind = jnp.zeros(0).dtype
+    return [x.astype(kind) for x in arrays.values()]
 
 
-def product(x: Inexact[Array, "... n k"], y: Inexact[Array, "... k m"]) -> Inexact[Array, "..."]:
-    """The product in full precision: accelerators round the factors of single ones by default."""
-    return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
+def square(name: str, a: ArrayLike) -> Inexact[Array, "... n n"]:
+    """The same for one square matrix, or a stack of them."""
+    return matrices(name, "A: n n", A=a)[0]
 
 
-def norm(a: Inexact[Array, "n m"]) -> Float[Array, ""]:
-    """|A|₁, the largest column sum; a constant for derivatives."""
+def product(*factors: Inexact[Array, "... m n"]) -> Inexact[Array, "... m n"]:
+    """A B C … in full precision: accelerators round the factors of single ones by default."""
+    times = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    return functools.reduce(times, factors)
+
+
+def adjoint(a: Inexact[Array, "... m n"]) -> Inexact[Array, "... n m"]:
+    """Aᴴ."""
+    return jnp.conj(jnp.swapaxes(a, -1, -2))
+
+
+def hermitian_part(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
+    """(A + Aᴴ)/2, which JAX too takes for A in its functions of Hermitian matrices."""
+    return (a + adjoint(a)) / 2
+
+
+def norm(a: Inexact[Array, "m n"]) -> Float[Array, ""]:
+    """|A|₁, the largest column sum, which no square overflows; a constant for derivatives."""
     return jnp.max(jnp.sum(jnp.abs(jax.lax.stop_gradient(a)), axis=0), initial=0)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from dini.linalg._arguments import adjoint, as_matrix
+from dini.linalg._matrices import adjoint, matrices, product
 from dini.rules import custom_rule
 
 
@@ -29,14 +29,14 @@ def pinv(
         A⁺, (..., n, m); NaN where the matrix holds a NaN.
 
     Raises:
-        TypeError: for what is no matrix.
+        TypeError, ValueError: for what is no matrix of numbers.
 
     Equation: ∂A⁺ = −A⁺ Ȧ A⁺ + A⁺ A⁺ᴴ Ȧᴴ (I − A A⁺) + (I − A⁺ A) Ȧᴴ A⁺ᴴ A⁺.
 
     Reference: Golub and Pereyra, The differentiation of pseudo-inverses and nonlinear least squares
     problems whose variables separate (1973).
     """
-    a = as_matrix("pinv", a)
+    a = matrices("pinv", "a: m n", a=a)[0]
     if rtol is None:
         default = max(a.shape[-2:]) * jnp.finfo(a.dtype).eps
         rtol = default if atol is None else jnp.where(jnp.asarray(atol) > 0, 0, default)
@@ -49,7 +49,7 @@ def _pinv(a: Array, atol: Array, rtol: Array) -> Array:
     u, s, vh = jnp.linalg.svd(a, full_matrices=False)
     kept = ~(s <= atol[..., None] + rtol[..., None] * s[..., :1])  # NaN is kept
     inverse = jnp.where(kept, 1 / jnp.where(kept, s, 1), 0)
-    return (adjoint(vh) * inverse[..., None, :]) @ adjoint(u)
+    return product(adjoint(vh) * inverse[..., None, :], adjoint(u))
 
 
 @_pinv.defjvp
@@ -57,6 +57,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (a, *_), (a_dot, *_) = primals, tangents
     x = _pinv(*primals)
     e = adjoint(a_dot)
-    left = x @ (adjoint(x) @ e)
-    right = (e @ adjoint(x)) @ x
-    return x, (left - (left @ a) @ x) + (right - x @ (a @ right)) - x @ a_dot @ x
+    left = product(x, product(adjoint(x), e))
+    right = product(e, adjoint(x), x)
+    beyond = (left - product(left, a, x)) + (right - product(x, product(a, right)))
+    return x, beyond - product(x, a_dot, x)

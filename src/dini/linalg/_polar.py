@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
-from dini.linalg._check import matrices
 from dini.linalg._equation import Terms, factorise, solve
-from dini.linalg._stein import size
+from dini.linalg._matrices import adjoint, matrices, norm, product
 from dini.linalg._transformations import shifts
 from dini.rules import custom_rule
 
@@ -39,9 +38,9 @@ def polar(
         raise ValueError(f"dini.linalg.polar: side must be 'right' or 'left', and is {side!r}.")
     (a,) = matrices("polar", "a: m n", a=a)
     wide = a.shape[-2] < a.shape[-1]
-    u = _adjoint(_unitary(_adjoint(a))) if wide else _unitary(a)
-    p = _adjoint(u) @ a if side == "right" else a @ _adjoint(u)
-    return u, (p + _adjoint(p)) / 2
+    u = adjoint(_unitary(adjoint(a))) if wide else _unitary(a)
+    p = product(adjoint(u), a) if side == "right" else product(a, adjoint(u))
+    return u, (p + adjoint(p)) / 2
 
 
 # Newton's iteration for Xᴴ X = I from R, where a = Q R: X ← (μ X + (μ X)⁻ᴴ)/2, with the μ that
@@ -54,22 +53,22 @@ def _unitary_factor(a: Array) -> Array:
 
     def step(state: tuple) -> tuple:
         x, off, k = state
-        inverse = _adjoint(jnp.linalg.inv(x))
-        ratio = size(inverse) * size(inverse.T) / (size(x) * size(x.T))
+        inverse = adjoint(jnp.linalg.inv(x))
+        ratio = norm(inverse) * norm(inverse.T) / (norm(x) * norm(x.T))
         scale = jnp.where(off > _NEAR, ratio**0.25, 1)
         new = (scale * x + inverse / scale) / 2
-        return new, size(new - x) / size(new), k + 1
+        return new, norm(new - x) / norm(new), k + 1
 
     more = lambda s: (s[1] > eps**0.6) & (s[2] < _STEPS)
     x, off, _ = jax.lax.while_loop(more, step, (x / largest, jnp.ones_like(largest), 0))
-    u = x if q is None else q @ x
+    u = x if q is None else product(q, x)
     return jnp.where((off <= eps**0.6) & _full_rank(u, a), u, jnp.nan)
 
 
 def _full_rank(u: Array, a: Array) -> Array:
     """Whether H = uᴴ a has an inverse, to working precision."""
-    h = _adjoint(u) @ a
-    return size(h) * size(jnp.linalg.inv(h)) * jnp.finfo(a.dtype).eps < 1
+    h = product(adjoint(u), a)
+    return norm(h) * norm(jnp.linalg.inv(h)) * jnp.finfo(a.dtype).eps < 1
 
 
 # a = u H, uᴴu = I, with Ω = uᴴ u̇ skew: uᴴE = Ω H + Ḣ  ⇒  H Ω + Ω H = uᴴE − Eᴴu, and
@@ -78,19 +77,15 @@ def _full_rank(u: Array, a: Array) -> Array:
 def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (a,), (e,) = primals, tangents
     u = _unitary_factor(a)
-    h = _adjoint(u) @ a
-    h = (h + _adjoint(h)) / 2
+    h = product(adjoint(u), a)
+    h = (h + adjoint(h)) / 2
     terms = Terms(h, None, None, h, twins=True)
-    along = _adjoint(u) @ e
-    omega = solve(terms, factorise(terms, shifts, h), along - _adjoint(along))
-    tangent = u @ omega
+    along = product(adjoint(u), e)
+    omega = solve(terms, factorise(terms, shifts, h), along - adjoint(along))
+    tangent = product(u, omega)
     if a.shape[0] > a.shape[1]:
-        tangent += _adjoint(jnp.linalg.solve(h, _adjoint(e - u @ along)))
+        tangent += adjoint(jnp.linalg.solve(h, adjoint(e - product(u, along))))
     return u, tangent
-
-
-def _adjoint(x: Array) -> Array:
-    return jnp.swapaxes(x, -1, -2).conj()
 
 
 @jax.jit

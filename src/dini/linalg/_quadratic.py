@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from dini.linalg._check import matrices
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
-from dini.linalg._stein import size
+from dini.linalg._matrices import matrices, norm, product
 from dini.linalg._transformations import as_it_stands
 
 
@@ -67,7 +66,7 @@ def quadratic_radii(
 @jax.jit
 @functools.partial(jnp.vectorize, signature="(n,n),(n,n),(n,n)->(),()")
 def _radii(a: Array, b: Array, x: Array) -> tuple[Array, Array]:
-    return _radius(x), _radius(jnp.linalg.solve(a @ x + b, a))
+    return _radius(x), _radius(jnp.linalg.solve(product(a, x) + b, a))
 
 
 def _radius(x: Array) -> Array:
@@ -87,11 +86,11 @@ def _reduced(a: Array, b: Array, c: Array) -> Array:
         a, b, c, s, _, k = state
         solved = jnp.linalg.solve(b, jnp.concatenate([c, a], axis=1))
         of_c, of_a = solved[:, :n], solved[:, n:]
-        less = a @ of_c
-        a, b, c = -a @ of_a, b - c @ of_a - less, -c @ of_c
-        x, y = size(a), size(c)
+        less = product(a, of_c)
+        a, b, c = product(-a, of_a), b - product(c, of_a) - less, product(-c, of_c)
+        x, y = norm(a), norm(c)
         t = jnp.where((x > 0) & (y > 0), jnp.sqrt(x / y), 1)
-        return a / t, b, c * t, s - less, size(less) > close * size(s), k + 1
+        return a / t, b, c * t, s - less, norm(less) > close * norm(s), k + 1
 
     start = a, b, c, b, jnp.asarray(True), 0
     s = jax.lax.while_loop(lambda s: s[4] & (s[5] < _REDUCTIONS), step, start)[3]
@@ -100,7 +99,7 @@ def _reduced(a: Array, b: Array, c: Array) -> Array:
 
 # λ = (μ + t)/(1 + t μ) maps the unit circle to itself, and A λ² + B λ + C to another quadratic:
 # X = (Y + t)(I + t Y)⁻¹.
-def _guess(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
+def _guess(a: Array, b: Array, c: Array) -> tuple[Array, None]:
     one = jnp.eye(*a.shape, dtype=a.dtype)
 
     def attempt(state: tuple) -> tuple:
@@ -108,24 +107,24 @@ def _guess(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
         t = jnp.array([0, 0.37, -0.29], jnp.finfo(a.dtype).dtype)[k]
         y = _reduced(a + t * b + t**2 * c, 2 * t * (a + c) + (1 + t**2) * b, t**2 * a + t * b + c)
         x = jnp.linalg.solve(one + t * y, y + t * one)  # the two factors commute
-        left = size(_residual(x, a, b, c))
-        total = size(a) * size(x) ** 2 + size(b) * size(x) + size(c)
+        left = norm(_residual(x, a, b, c))
+        total = norm(a) * norm(x) ** 2 + norm(b) * norm(x) + norm(c)
         return x, left <= _ROUGH * total, k + 1
 
     begin = jnp.zeros_like(a), jnp.asarray(False), 0
     x, good, _ = jax.lax.while_loop(lambda s: ~s[1] & (s[2] < _STARTS), attempt, begin)
-    return jnp.where(good, x, jnp.nan), jnp.asarray(False)
+    return jnp.where(good, x, jnp.nan), None
 
 
 def _residual(x: Array, a: Array, b: Array, c: Array) -> Array:
-    return (a @ x + b) @ x + c
+    return product(product(a, x) + b, x) + c
 
 
 # ∂X F[L] = (A X + B) L + A L X, which doubling solves if ρ(X) ρ((A X + B)⁻¹ A) < 1: if a circle
 # parts the eigenvalues, with those of X inside.
 def _derivative(x: Array, a: Array, b: Array, c: Array) -> Terms:
     del c
-    return Terms(a @ x + b, None, a, x)
+    return Terms(product(a, x) + b, None, a, x)
 
 
 _REDUCTIONS = 60

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
-from dini.linalg._check import matrices
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
-from dini.linalg._stein import size
+from dini.linalg._matrices import hermitian_part, matrices, norm, product
 from dini.linalg._transformations import as_it_stands, shifts
 
 
@@ -41,7 +40,7 @@ def solve_continuous_are(
     algebraic Riccati equations (2005).
     """
     given = matrices("solve_continuous_are", _SHAPES, A=A, B=B, Q=Q, R=R)
-    return _hermitian(_continuous(*_with_hermitian_weights(given)))
+    return hermitian_part(_continuous(*_with_hermitian_weights(given)))
 
 
 def solve_discrete_are(
@@ -72,12 +71,12 @@ def solve_discrete_are(
     algebraic Riccati equations (2004).
     """
     given = matrices("solve_discrete_are", _SHAPES, A=A, B=B, Q=Q, R=R)
-    return _hermitian(_discrete(*_with_hermitian_weights(given)))
+    return hermitian_part(_discrete(*_with_hermitian_weights(given)))
 
 
 def _with_hermitian_weights(given: list[Array]) -> list[Array]:
     a, b, q, r = given
-    return [a, b, _hermitian(q), _hermitian(r)]
+    return [a, b, hermitian_part(q), hermitian_part(r)]
 
 
 # X = Eᴴ X (I + G X)⁻¹ E + H, composed with itself, keeps its form:
@@ -89,13 +88,13 @@ def _doubled(e: Array, g: Array, h: Array) -> Array:
 
     def step(state: tuple) -> tuple:
         e, g, h, _, k = state
-        solved = jnp.linalg.solve(one + g @ h, jnp.concatenate([e, g], axis=1))
+        solved = jnp.linalg.solve(one + product(g, h), jnp.concatenate([e, g], axis=1))
         te, tg = solved[:, :n], solved[:, n:]
-        more = _hermitian(e.conj().T @ h @ te)
-        g = g + _hermitian(e @ tg @ e.conj().T)
-        return e @ te, g, h + more, size(more) > close * size(h), k + 1
+        more = hermitian_part(product(e.conj().T, h, te))
+        g = g + hermitian_part(product(e, tg, e.conj().T))
+        return product(e, te), g, h + more, norm(more) > close * norm(h), k + 1
 
-    start = e, _hermitian(g), _hermitian(h), jnp.asarray(True), 0
+    start = e, hermitian_part(g), hermitian_part(h), jnp.asarray(True), 0
     return jax.lax.while_loop(lambda s: s[3] & (s[4] < _DOUBLINGS), step, start)[2]
 
 
@@ -108,60 +107,60 @@ def _from_continuous(a: Array, b: Array, q: Array, r: Array, which: Array) -> Ar
     _, logarithm = jnp.linalg.slogdet(hamiltonian)
     # The geometric mean of its eigenvalues' sizes; then more, lest it be an eigenvalue of A.
     mean = jnp.maximum(
-        jnp.exp(logarithm / (2 * a.shape[0])), jnp.finfo(a.dtype).eps ** 0.5 * size(hamiltonian)
+        jnp.exp(logarithm / (2 * a.shape[0])), jnp.finfo(a.dtype).eps ** 0.5 * norm(hamiltonian)
     )
-    gamma = jnp.where(which == 0, mean, jnp.where(which == 1, 3.7 * mean, 1.9 * size(hamiltonian)))
+    gamma = jnp.where(which == 0, mean, jnp.where(which == 1, 3.7 * mean, 1.9 * norm(hamiltonian)))
     left = jnp.linalg.inv(a - gamma * one)
-    w = jnp.linalg.inv((a - gamma * one).conj().T + q @ left @ g)
-    return _doubled(
-        one + 2 * gamma * w.conj().T, 2 * gamma * left @ g @ w, 2 * gamma * w @ q @ left
-    )
+    w = jnp.linalg.inv((a - gamma * one).conj().T + product(q, left, g))
+    g, h = product(left, g, w), product(w, q, left)
+    return _doubled(one + 2 * gamma * w.conj().T, 2 * gamma * g, 2 * gamma * h)
 
 
 # X = X₀ + Y changes A, Q and R, and leaves the form of the equation and the closed loop:
 # R' = R + Bᴴ X₀ B has an inverse where R has none.
 def _from_discrete(a: Array, b: Array, q: Array, r: Array, which: Array) -> Array:
-    scale = (size(q) + size(r)) / (1 + size(b) ** 2)
+    scale = (norm(q) + norm(r)) / (1 + norm(b) ** 2)
     x = jnp.where(which == 0, 0, jnp.where(which == 1, 1, 37)) * scale
     x = x.astype(a.dtype) * jnp.eye(*a.shape, dtype=a.dtype)
-    r = r + b.conj().T @ x @ b
-    closed = a - b @ jnp.linalg.solve(r, b.conj().T @ x @ a)
-    return x + _doubled(closed, _weight(b, r), q - x + _hermitian(a.conj().T @ x @ closed))
+    r = r + product(b.conj().T, x, b)
+    closed = a - product(b, jnp.linalg.solve(r, product(b.conj().T, x, a)))
+    h = q - x + hermitian_part(product(a.conj().T, x, closed))
+    return x + _doubled(closed, _weight(b, r), h)
 
 
 def _guess(start: Callable[..., Array], residual: Callable[..., Array]) -> Callable:
     """The first start from which doubling comes near a solution."""
 
-    def guess(a: Array, b: Array, q: Array, r: Array) -> tuple[Array, Array]:
+    def guess(a: Array, b: Array, q: Array, r: Array) -> tuple[Array, None]:
         def attempt(state: tuple) -> tuple:
             _, _, k = state
             x = start(a, b, q, r, k)
             # Newton's steps do the rest.
-            good = size(residual(x, a, b, q, r)) <= _ROUGH * (
-                size(x) * (1 + size(a)) ** 2 + size(q)
+            good = norm(residual(x, a, b, q, r)) <= _ROUGH * (
+                norm(x) * (1 + norm(a)) ** 2 + norm(q)
             )
             return x, good, k + 1
 
         begin = jnp.zeros_like(a), jnp.asarray(False), 0
         x, good, _ = jax.lax.while_loop(lambda s: ~s[1] & (s[2] < _STARTS), attempt, begin)
-        return jnp.where(good, x, jnp.nan), jnp.asarray(False)
+        return jnp.where(good, x, jnp.nan), None
 
     return guess
 
 
 def _continuous_residual(x: Array, a: Array, b: Array, q: Array, r: Array) -> Array:
-    ax = a.conj().T @ x
-    return ax + x @ a - x @ _weight(b, r) @ x + q
+    ax = product(a.conj().T, x)
+    return ax + product(x, a) - product(x, _weight(b, r), x) + q
 
 
 def _discrete_residual(x: Array, a: Array, b: Array, q: Array, r: Array) -> Array:
-    return x - q - a.conj().T @ x @ _discrete_loop(x, a, b, r)
+    return x - q - product(a.conj().T, x, _discrete_loop(x, a, b, r))
 
 
 # ∂X F[L] = Aᴴ L + L A − L G X − X G L = (A − G X)ᴴ L + L (A − G X).
 def _continuous_derivative(x: Array, a: Array, b: Array, q: Array, r: Array) -> Terms:
     del q
-    loop = a - _weight(b, r) @ x
+    loop = a - product(_weight(b, r), x)
     return Terms(loop.conj().T, None, None, loop)
 
 
@@ -173,23 +172,19 @@ def _discrete_derivative(x: Array, a: Array, b: Array, q: Array, r: Array) -> Te
 
 
 def _discrete_loop(x: Array, a: Array, b: Array, r: Array) -> Array:
-    bx = b.conj().T @ x
-    return a - b @ jnp.linalg.solve(r + bx @ b, bx @ a)
+    bx = product(b.conj().T, x)
+    return a - product(b, jnp.linalg.solve(r + product(bx, b), product(bx, a)))
 
 
 # Doubling converges for a Lyapunov equation if all eigenvalues lie on one side: the left one here.
 def _hurwitz(x: Array, a: Array, b: Array, q: Array, r: Array) -> Array:
     del q
-    return jnp.trace(a - _weight(b, r) @ x).real < 0
+    return jnp.trace(a - product(_weight(b, r), x)).real < 0
 
 
 def _weight(b: Array, r: Array) -> Array:
     """B R⁻¹ Bᴴ."""
-    return b @ jnp.linalg.solve(r, b.conj().T)
-
-
-def _hermitian(x: Array) -> Array:
-    return (x + jnp.swapaxes(x, -1, -2).conj()) / 2
+    return product(b, jnp.linalg.solve(r, b.conj().T))
 
 
 _SHAPES = "A: n n, B: n k, Q: n n, R: k k"

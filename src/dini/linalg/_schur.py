@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Inexact
 
+from dini.linalg._matrices import product
+
 
 def schur(a: Inexact[Array, "n n"]) -> tuple[Complex[Array, "n n"], Complex[Array, "n n"]]:
     """(T, U) with A = U T Uᴴ, T upper triangular and U unitary.
@@ -38,7 +40,7 @@ def qr_algorithm(a: Array) -> tuple[Array, Array]:
         shift = jnp.where(k % 10 == 0, jnp.abs(t[last, last - 1]) + t[last, last], _shift(t, last))
         block = jnp.where(inside[:, None] & inside, t, 0) - jnp.diag(jnp.where(inside, shift, -1))
         q, _ = jnp.linalg.qr(block)
-        t, u = q.conj().T @ t @ q, u @ q
+        t, u = product(q.conj().T, t, q), product(u, q)
         below = jnp.sum(jnp.abs(jnp.where(index < last, t[last], 0)))
         done = below <= real.eps * jnp.linalg.norm(t) / 8
         t = jnp.where(done & (index == last)[:, None] & (index < last), 0, t)

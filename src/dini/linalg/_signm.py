@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
-from dini.linalg._check import matrices
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
-from dini.linalg._stein import size
+from dini.linalg._matrices import matrices, norm, product
 from dini.linalg._transformations import shifts
 
 
@@ -45,21 +44,22 @@ def _guess(a: Array) -> tuple[Array, Array]:
         logdet = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(lu))))
         scale = jnp.where(off > _NEAR, jnp.exp(-logdet / n), 1)
         new = (scale * x + jax.scipy.linalg.lu_solve((lu, pivots), one) / scale) / 2
-        return new, size(new - x) / size(new), k + 1
+        return new, norm(new - x) / norm(new), k + 1
 
     more = lambda s: (s[1] > eps**0.6) & (s[2] < _STEPS)
-    x, off, _ = jax.lax.while_loop(more, step, (a, jnp.ones_like(size(a)), 0))
-    return jnp.where(off <= eps**0.6, x, jnp.nan), jnp.asarray(False)
+    x, off, _ = jax.lax.while_loop(more, step, (a, jnp.ones_like(norm(a)), 0))
+    x = jnp.where(off <= eps**0.6, x, jnp.nan)
+    return x, norm(_residual(x, a)) / (norm(x) ** 2 * norm(a))
 
 
 # N A N = A and N² = I  ⇒  (N A) L + L (A N) = E − N E N, with N A = A N = (A²)^(1/2): the implicit
 # function theorem for X A X = A. (Higham, Functions of Matrices (2008), section 5.1.)
 def _residual(x: Array, a: Array) -> Array:
-    return x @ a @ x - a
+    return product(x, a, x) - a
 
 
 def _derivative(x: Array, a: Array) -> Terms:
-    return Terms(x @ a, None, None, a @ x)
+    return Terms(product(x, a), None, None, product(a, x))
 
 
 _signm = implicit_equation(_guess, _residual, _derivative, shifts, "(n,n)->(n,n)")

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from dini._tree import Closed
-from dini.linalg._arguments import adjoint, as_square, hermitian_part
 from dini.linalg._divided_differences import divided_differences
+from dini.linalg._matrices import adjoint, hermitian_part, product, square
 from dini.linalg._polarised import Tangent, polarised
 
 
@@ -50,7 +50,7 @@ def spectral_function(
 
     Reference: Higham, Functions of Matrices (2008), section 3.2.
     """
-    a = hermitian_part(as_square("spectral_function", a))
+    a = hermitian_part(square("spectral_function", a))
     scalar, semidefinite = _scalar(f, jnp.finfo(a.dtype).dtype)
     one = functools.partial(_of_one, scalar, semidefinite)
     return jnp.vectorize(one, signature="(n,n)->(n,n)")(a)
@@ -69,10 +69,10 @@ def _derivative(scalar: Any, factors: tuple[Array, Array], directions: tuple[Arr
     w, v = factors
     table = _table(scalar, w, len(directions))
     if not directions:
-        return (v * table) @ adjoint(v)
-    turned = [adjoint(v) @ e @ v for e in directions]
+        return product(v * table, adjoint(v))
+    turned = [product(adjoint(v), e, v) for e in directions]
     middle = tuple(range(1, len(directions)))
-    return v @ jnp.sum(table * _chains(turned), axis=middle) @ adjoint(v)
+    return product(v, jnp.sum(table * _chains(turned), axis=middle), adjoint(v))
 
 
 def _table(scalar: Any, w: Array, order: int) -> Array:
@@ -84,14 +84,14 @@ def _table(scalar: Any, w: Array, order: int) -> Array:
 def _chains(matrices: list[Array]) -> Array:
     """Σ over permutations of E_ik H_kl … G_mj, with an axis for each index."""
     count = len(matrices)
-    total = jnp.zeros(())
+    total = 0
     for order in itertools.permutations(matrices):
-        product = jnp.ones(())
+        term = 1
         for at, m in enumerate(order):
             others = [x for x in range(count + 1) if x not in (at, at + 1)]
-            product = product * jnp.expand_dims(m, others)
-        total = total + product
-    return total
+            term = term * jnp.expand_dims(m, others)
+        total = total + term
+    return jnp.asarray(total)
 
 
 class _Power(eqx.Module):

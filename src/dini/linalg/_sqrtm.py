@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Inexact
+from jaxtyping import Array, ArrayLike, Inexact
 
-from dini.linalg._check import matrices
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
+from dini.linalg._matrices import adjoint, matrices, norm, product
 from dini.linalg._schur import schur
-from dini.linalg._stein import once, size
+from dini.linalg._square_roots import square_root
+from dini.linalg._stein import once
 from dini.linalg._transformations import shifts
 
 
@@ -55,65 +56,31 @@ def inv_sqrtm(A: ArrayLike) -> Inexact[Array, "... n n"]:
     return _inv_sqrtm(*matrices("inv_sqrtm", "A: n n", A=A))
 
 
-# Newton's iteration for the sign of [[0, A], [I, 0]], in its product form: M → I,
-# G = μ(I + M⁻¹/μ²)/2, X ← X G, M ← (I + (μ² M + M⁻¹/μ²)/2)/2. X tends to A^(1/2) from A, and to
-# A^(−1/2) from I. μ = |det M|^(−1/2n) brings the eigenvalues to size 1 while they are far from it.
-def _denman_beavers(a: Array, x: Array) -> tuple[Array, Bool[Array, ""]]:
-    """X times the product of all G, and whether M has come to I."""
-    n = a.shape[0]
-    one = jnp.eye(n, dtype=a.dtype)
-    eps = jnp.finfo(a.dtype).eps
-
-    def step(state: tuple) -> tuple:
-        m, x, off, k = state
-        lu, pivots = jax.scipy.linalg.lu_factor(m)
-        inverse = jax.scipy.linalg.lu_solve((lu, pivots), one)
-        logdet = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(lu))))
-        square = jnp.where(off > _NEAR, jnp.exp(-logdet / n), 1)  # μ²
-        m, inverse = square * m, inverse / square
-        x = jnp.sqrt(square) * (x + x @ inverse) / 2
-        m = (one + (m + inverse) / 2) / 2
-        return m, x, size(m - one), k + 1
-
-    # M is off I by the square of what it was: after the last step by rounding alone.
-    more = lambda s: (s[2] > eps**0.6) & jnp.isfinite(s[2]) & (s[3] < _STEPS)
-    _, x, off, _ = jax.lax.while_loop(more, step, (a, x, size(a - one) + 1, 0))
-    return x, off <= eps**0.6
-
-
-def _guess(a: Array) -> tuple[Array, Bool[Array, ""]]:
-    scale = _scale(a)
-    x, converged = _denman_beavers(a / scale, a / scale)
-    x, stands = _otherwise(a / scale, x, converged)
-    return x * jnp.sqrt(scale), stands
-
-
-def _inverse_guess(a: Array) -> tuple[Array, Bool[Array, ""]]:
+def _guess(a: Array) -> tuple[Array, Array]:
     scale = _scale(a)
     unit = a / scale
-    x, converged = _denman_beavers(unit, jnp.eye(*a.shape, dtype=a.dtype))
-
-    def invert() -> Array:
-        root, stands = _otherwise(unit, jnp.full_like(unit, jnp.nan), converged)
-        return jnp.where(stands, jnp.linalg.inv(root), jnp.nan)
-
-    x = once(~converged, invert, x)
-    return x / jnp.sqrt(scale), jnp.asarray(False)
+    x, found = square_root(unit, unit)
+    x = once(~found, lambda: _by_eigenvalues(unit), x)
+    return x * jnp.sqrt(scale), norm(unit - product(x, x)) / norm(x) ** 2
 
 
-def _otherwise(a: Array, x: Array, converged: Array) -> tuple[Array, Array]:
-    """The iteration's X; where it has not converged, a root by eigenvalues, if there is one."""
+def _inverse_guess(a: Array) -> tuple[Array, Array]:
+    scale = _scale(a)
+    unit, one = a / scale, jnp.eye(*a.shape, dtype=a.dtype)
+    z, found = square_root(unit, one)
+    z = once(~found, lambda: jnp.linalg.inv(_by_eigenvalues(unit)), z)
+    off = norm(one - product(z, unit, z))
+    return z / jnp.sqrt(scale), jnp.where(off < 1, off / (norm(z) ** 2 * norm(unit)), jnp.nan)
 
-    def by_eigenvalues() -> Array:
-        values, vectors = jnp.linalg.eigh(a)
-        values = jnp.where(jnp.abs(values) <= 8 * a.shape[0] * _eps(a), 0, values)
-        hermitian = jnp.all(a == a.conj().T) & jnp.all(values >= 0)
-        root = (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.conj().T
-        other = _by_schur(a) if jnp.iscomplexobj(a) else jnp.full_like(a, jnp.nan)
-        return jnp.where(hermitian, root, other)
 
-    x = once(~converged, by_eigenvalues, x)
-    return x, size(a - x @ x) <= _eps(a) ** 0.75 * (size(a) + size(x) ** 2)
+def _by_eigenvalues(a: Array) -> Array:
+    """A root where the iteration has none: of semi-definite matrices, and of complex ones."""
+    values, vectors = jnp.linalg.eigh(a)
+    values = jnp.where(jnp.abs(values) <= 8 * len(a) * jnp.finfo(a.dtype).eps, 0, values)
+    hermitian = jnp.all(a == adjoint(a)) & jnp.all(values >= 0)
+    root = product(vectors * jnp.sqrt(jnp.maximum(values, 0)), adjoint(vectors))
+    other = _by_schur(a) if jnp.iscomplexobj(a) else jnp.full_like(a, jnp.nan)
+    return jnp.where(hermitian, root, other)
 
 
 # R² = T, R upper triangular: r_jj = √t_jj, and (R_jj + r_jj I) r_j = t_j for the column above it.
@@ -132,23 +99,19 @@ def _by_schur(a: Array) -> Array:
         return r.at[:, j].set(jnp.where(above, solved, jnp.where(index == j, roots[j], 0)))
 
     r = jax.lax.fori_loop(0, n, column, jnp.zeros_like(t))
-    return u @ r @ u.conj().T
+    return product(u, r, u.conj().T)
 
 
 def _scale(a: Array) -> Array:
     """A power of 4 near ‖A‖."""
-    norm = size(a)
-    _, power = jnp.frexp(jnp.where((norm > 0) & jnp.isfinite(norm), norm, 1))
-    return jnp.ldexp(jnp.ones_like(norm), 2 * (power // 2))
-
-
-def _eps(a: Array) -> float:
-    return float(jnp.finfo(a.dtype).eps)
+    length = norm(a)
+    _, power = jnp.frexp(jnp.where((length > 0) & jnp.isfinite(length), length, 1))
+    return jnp.ldexp(jnp.ones_like(length), 2 * (power // 2))
 
 
 # S² = A  ⇒  S L + L S = E.
 def _square_less(s: Array, a: Array) -> Array:
-    return s @ s - a
+    return product(s, s) - a
 
 
 def _of_square(s: Array, a: Array) -> Terms:
@@ -158,11 +121,11 @@ def _of_square(s: Array, a: Array) -> Terms:
 
 # Z A Z = I  ⇒  L (A Z) + (Z A) L = −Z E Z.
 def _congruence_less(z: Array, a: Array) -> Array:
-    return z @ a @ z - jnp.eye(*a.shape, dtype=a.dtype)
+    return product(z, a, z) - jnp.eye(*a.shape, dtype=a.dtype)
 
 
 def _of_congruence(z: Array, a: Array) -> Terms:
-    return Terms(z @ a, None, None, a @ z)
+    return Terms(product(z, a), None, None, product(a, z))
 
 
 _sqrtm, _inv_sqrtm = (
@@ -172,6 +135,3 @@ _sqrtm, _inv_sqrtm = (
         (_inverse_guess, _congruence_less, _of_congruence),
     )
 )
-
-_NEAR = 1e-2
-_STEPS = 60

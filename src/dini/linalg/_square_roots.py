@@ -1,4 +1,4 @@
-"""One square root of a matrix, made of products and inverses."""
+"""Square roots of a matrix, made of products and inverses."""
 
 import jax
 import jax.numpy as jnp
@@ -6,16 +6,27 @@ from jaxtyping import Array, Bool, Inexact
 
 from dini.linalg._matrices import norm, product
 
-_MOST_STEPS = 50
-_FINAL_STEPS = 3  # Newton squares its error, and that of each derivative, once more in each
+_MOST_STEPS = 60
 _FAR = 1e-2
 
 
-# Newton's iteration for the sign function in its product form: M → I, X → A^(1/2) from M = X = A,
-# X ← X (I + M⁻¹)/2 and M ← (I + (M + M⁻¹)/2)/2. As long as M is far from I it is brought to
-# |det M| = 1 first. (Higham, Functions of Matrices (2008), equation 6.29.)
-def square_root(a: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Bool[Array, ""]]:
-    """The principal square root, and whether it was found: no eigenvalue is zero or negative."""
+# Newton's iteration for the sign of [[0, A], [I, 0]] in its product form: M → I from M = A, with
+# G = (I + M⁻¹)/2, X ← X G and M ← (I + (M + M⁻¹)/2)/2. As long as M is far from I it is brought to
+# |det M| = 1 first, its eigenvalues to size 1. (Higham, Functions of Matrices (2008), eq. 6.29.)
+def square_root(
+    a: Inexact[Array, "n n"], x: Inexact[Array, "n n"], *, final: int = 1
+) -> tuple[Inexact[Array, "n n"], Bool[Array, ""]]:
+    """X A^(−1/2): the principal root of A from X = A, and its inverse from X = I.
+
+    Args:
+        a: A.
+        x: X, a function of A.
+        final: steps that follow once M is near I. Each squares the error, and once more that of
+            each derivative that JAX takes of the iteration.
+
+    Returns:
+        The product, and whether it was found: no eigenvalue of A is zero or negative.
+    """
     n, eps = len(a), float(jnp.finfo(a.dtype).eps)
     one = jnp.eye(n, dtype=a.dtype)
 
@@ -27,13 +38,13 @@ def square_root(a: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Bool[A
         x = mu * (x + product(x, inverse)) / 2
         m = (one + (mu**2 * m + inverse) / 2) / 2
         off = norm(m - one)
-        return m, x, off, close + (off <= eps**0.4), count + 1
+        return m, x, off, close + (off <= eps**0.6), count + 1
 
     def more(state: tuple) -> Bool[Array, ""]:
         _, _, off, close, count = state
-        return (close < _FINAL_STEPS) & (count < _MOST_STEPS) & ~jnp.isnan(off)
+        return (close < final) & (count < _MOST_STEPS) & ~jnp.isnan(off)
 
     zero = jnp.zeros((), jnp.int32)
     off = norm(a - one)
-    _, x, _, close, _ = jax.lax.while_loop(more, step, (a, a, off + 1, zero, zero))
-    return x, close == _FINAL_STEPS
+    _, x, _, close, _ = jax.lax.while_loop(more, step, (a, x, off + 1, zero, zero))
+    return x, close == final

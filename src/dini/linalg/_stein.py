@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact
 
+from dini.linalg._matrices import norm, product
 from dini.linalg._schur import schur
 
 
@@ -34,7 +35,7 @@ class Stein(eqx.Module):
         (t, u), (s, q) = self.forms
 
         def substitute() -> Array:
-            x = u @ _substitution(t, s, u.conj().T @ f @ q) @ q.conj().T
+            x = product(u, _substitution(t, s, product(u.conj().T, f, q)), q.conj().T)
             return (x if jnp.iscomplexobj(f) else x.real).astype(f.dtype)
 
         x = _doubling(jnp.where(self.by_schur, 0, self.w), self.v, f)
@@ -84,14 +85,14 @@ def _doubling(w: Array, v: Array | None, f: Array) -> Array:
     def double(state: tuple) -> tuple:
         x, w, v, _, k = state
         if v is None:
-            x, w = x + w @ x @ w, w @ w
-            return x, w, None, size(w) ** 2, k + 1
-        x, w, v = x + w @ x @ v, w @ w, v @ v
-        a, b = size(w), size(v)
+            x, w = x + product(w, x, w), product(w, w)
+            return x, w, None, norm(w) ** 2, k + 1
+        x, w, v = x + product(w, x, v), product(w, w), product(v, v)
+        a, b = norm(w), norm(v)
         t = jnp.where((a > 0) & (b > 0), jnp.sqrt(b / a), 1)
         return x, w * t, v / t, a * b, k + 1
 
-    rest = size(w) * size(w if v is None else v)
+    rest = norm(w) * norm(w if v is None else v)
     x, _, _, rest, _ = jax.lax.while_loop(more, double, (f, w, v, rest, 0))
     return jnp.where(rest <= eps, x, jnp.nan)
 
@@ -102,15 +103,10 @@ def _substitution(t: Array, s: Array, g: Array) -> Array:
     one = jnp.eye(*t.shape, dtype=t.dtype)
 
     def column(j: Array, y: Array) -> Array:
-        rhs = g[:, j] + t @ (y @ s[:, j])
+        rhs = g[:, j] + product(t, product(y, s[:, j]))
         return y.at[:, j].set(jax.scipy.linalg.solve_triangular(one - s[j, j] * t, rhs))
 
     return jax.lax.fori_loop(0, s.shape[0], column, jnp.zeros_like(g))
-
-
-def size(x: Array) -> Array:
-    """The ∞-norm of a matrix: no square that overflows, and ‖W X V‖ ≤ ‖W‖ ‖X‖ ‖V‖."""
-    return jnp.max(jnp.sum(jnp.abs(x), axis=-1), initial=0)
 
 
 _DOUBLINGS = 64

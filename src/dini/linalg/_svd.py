@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
-from dini.linalg._arguments import adjoint, as_matrix
 from dini.linalg._defined_where import defined_where
+from dini.linalg._matrices import adjoint, matrices, product
 from dini.linalg._pinv import pinv
 from dini.rules import custom_rule
 
@@ -49,14 +49,14 @@ def svd(
         (U, s, Vᴴ), or s, real, (..., k).
 
     Raises:
-        TypeError: for what is no matrix.
+        TypeError, ValueError: for what is no matrix of numbers.
 
     Equations: ṡ = Re uᴴ Ȧ v, Ȧ v + A v̇ = ṡ u + s u̇, Ȧᴴ u + Aᴴ u̇ = ṡ v + s v̇, and for the phase
     of complex vectors, which nothing tells, uᴴ u̇ + vᴴ v̇ = 0.
 
     Reference: Townsend, Differentiating the singular value decomposition (2016).
     """
-    a = as_matrix("svd", a)
+    a = matrices("svd", "a: m n", a=a)[0]
     one = functools.partial(_svd, full_matrices=bool(full_matrices and compute_uv))
     u, s, vh = jnp.vectorize(one, signature="(m,n)->(m,p),(k),(q,n)")(a)
     return SVDResult(u, s, vh) if compute_uv else s
@@ -83,19 +83,20 @@ def _along(residuals: tuple, e: Array) -> tuple[Array, Array, Array]:
     a, u, s, vh = residuals
     v = adjoint(vh)
     u1, v1 = u[:, : s.size], v[:, : s.size]
-    along_v, along_u = e @ v1, adjoint(e) @ u1
+    along_v, along_u = product(e, v1), product(adjoint(e), u1)
     s_dot = jnp.sum(jnp.conj(u1) * along_v, 0).real
 
     def equation(x: tuple[Array, Array]) -> tuple[Array, Array]:
         in_u, in_v = x
         inside = (jnp.sum(jnp.conj(u1) * in_u, 0) + jnp.sum(jnp.conj(v1) * in_v, 0)) / 2
-        return a @ in_v - in_u * s + u1 * inside, adjoint(a) @ in_u - in_v * s + v1 * inside
+        of_u = product(a, in_v) - in_u * s + u1 * inside
+        return of_u, product(adjoint(a), in_u) - in_v * s + v1 * inside
 
     def solve(u: Array, v: Array, b: tuple[Array, Array]) -> tuple[Array, Array]:
-        p, q = adjoint(u) @ b[0], adjoint(v) @ b[1]
+        p, q = product(adjoint(u), b[0]), product(adjoint(v), b[1])
         together, apart = (p + q) / difference, (q - p) / total
-        in_u = u @ (together + apart) / 2 - (b[0] - u @ p) / positive
-        return in_u, v @ (together - apart) / 2 - (b[1] - v @ q) / positive
+        in_u = product(u, together + apart) / 2 - (b[0] - product(u, p)) / positive
+        return in_u, product(v, together - apart) / 2 - (b[1] - product(v, q)) / positive
 
     still, zero = lax.stop_gradient(s), _zero(residuals)
     difference = jnp.where(_repeated(residuals), jnp.inf, still[:, None] - still)
@@ -103,11 +104,12 @@ def _along(residuals: tuple, e: Array) -> tuple[Array, Array, Array]:
     total = jnp.where(zero & zero[:, None], jnp.inf, still + still[:, None])
     positive = jnp.where(zero, jnp.inf, still)
     bases = lax.stop_gradient((u1, v1))
+    conjugate = jnp.conj(bases[0]), jnp.conj(bases[1])
     u_dot, v_dot = lax.custom_linear_solve(
         equation,
         (u1 * s_dot - along_v, v1 * s_dot - along_u),
         lambda _, b: solve(*bases, b),
-        lambda _, b: solve(*map(jnp.conj, bases), b),
+        lambda _, b: solve(*conjugate, b),
     )
     u_dot = _completed(u_dot, a, u, e)
     return u_dot, s_dot, adjoint(_completed(v_dot, adjoint(a), v, adjoint(e)))
@@ -119,7 +121,7 @@ def _completed(u_dot: Array, a: Array, u: Array, e: Array) -> Array:
     rest = u[:, u_dot.shape[1] :]
     if not rest.shape[1]:
         return u_dot
-    return jnp.concatenate([u_dot, -adjoint(pinv(a)) @ (adjoint(e) @ rest)], axis=1)
+    return jnp.concatenate([u_dot, product(-adjoint(pinv(a)), product(adjoint(e), rest))], axis=1)
 
 
 def _exists(residuals: tuple) -> tuple[Bool[Array, "..."], ...]:

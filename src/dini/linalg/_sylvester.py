@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
-from dini.linalg._check import matrices
 from dini.linalg._equation import Terms, solve_linear
+from dini.linalg._matrices import matrices
 from dini.linalg._transformations import of_pencils, shifts
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from dini.linalg._equation import Terms
-from dini.linalg._stein import size
+from dini.linalg._matrices import norm
 
 
 # M = [[1, q], [−1, p]] gives W = (A + q)⁻¹(A − p), V = (B − q)(B + p)⁻¹. The powers of W · V decay
@@ -26,7 +26,7 @@ def shifts(terms: Terms) -> Inexact[Array, "3 2 2"]:
     side = jnp.where(whole > 0, (p + q) / jnp.where(whole > 0, whole, 1), 1)
     of_a = _geometric_mean(a)
     of_b = of_a if terms.twins else _geometric_mean(b)
-    beyond = 2 * jnp.maximum(size(a), size(b)) * side
+    beyond = 2 * jnp.maximum(norm(a), norm(b)) * side
     pairs = [(side * of_a, side * of_b), (p, q), (beyond, beyond)]
     return jnp.array([[[1, q], [-1, p]] for p, q in pairs], a.dtype)
 
@@ -47,7 +47,7 @@ def of_pencils(terms: Terms) -> Inexact[Array, "5 2 2"]:
     assert b is not None
     assert c is not None
     assert d is not None
-    t = jnp.maximum(size(a) / size(c), size(d) / size(b))
+    t = jnp.maximum(norm(a) / norm(c), norm(d) / norm(b))
     t = jnp.where((t > 0) & (t < jnp.inf), t, 1)
     angles = (jnp.arange(8) + 0.37) * jnp.pi / 8
     rotations = jax.vmap(lambda x: _matrix(jnp.cos(x) / t, jnp.sin(x), -jnp.sin(x) / t, jnp.cos(x)))
@@ -56,7 +56,7 @@ def of_pencils(terms: Terms) -> Inexact[Array, "5 2 2"]:
     def condition(m: Array) -> Array:
         (alpha, beta), (gamma, delta) = m
         parts = alpha * a + beta * c, delta * b - gamma * d
-        return jnp.maximum(*(size(x) * size(jnp.linalg.inv(x)) for x in parts))
+        return jnp.maximum(*(norm(x) * norm(jnp.linalg.inv(x)) for x in parts))
 
     worst = jax.vmap(condition)(turned)
     best = turned[jnp.argmin(jnp.where(jnp.isfinite(worst), worst, jnp.inf))]
@@ -76,4 +76,4 @@ def _matrix(*entries: Array | int) -> Array:
 def _geometric_mean(a: Array) -> Array:
     """That of the eigenvalues' sizes, and no less than √eps ‖A‖."""
     _, logarithm = jnp.linalg.slogdet(a)
-    return jnp.maximum(jnp.exp(logarithm / a.shape[0]), jnp.finfo(a.dtype).eps ** 0.5 * size(a))
+    return jnp.maximum(jnp.exp(logarithm / a.shape[0]), jnp.finfo(a.dtype).eps ** 0.5 * norm(a))

@@ -31,27 +31,27 @@ def cosm(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
         cos A, of the shape and dtype of A; NaN where A is not finite.
 
     Raises:
-        TypeError: for anything but square matrices.
+        TypeError, ValueError: for what is no square matrix of numbers.
 
     References: Higham, Functions of Matrices (2008), chapter 12; Al-Mohy, Higham and Relton, New
     algorithms for computing the matrix sine and cosine separately or simultaneously (2015).
     """
-    return _cosm(square(A, "cosm"))
+    return _cosm(square("cosm", A))
 
 
 def sinm(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     """The matrix sine, (e^{iA} − e^{−iA})/(2i); as [`cosm`][dini.linalg.cosm]."""
-    return _sinm(square(A, "sinm"))
+    return _sinm(square("sinm", A))
 
 
 def coshm(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     """The hyperbolic matrix cosine, (e^A + e^{−A})/2; as [`cosm`][dini.linalg.cosm]."""
-    return _coshm(square(A, "coshm"))
+    return _coshm(square("coshm", A))
 
 
 def sinhm(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     """The hyperbolic matrix sine, (e^A − e^{−A})/2; as [`cosm`][dini.linalg.cosm]."""
-    return _sinhm(square(A, "sinhm"))
+    return _sinhm(square("sinhm", A))
 
 
 def _pair(a: _Matrix, sign: int, doubled: Callable) -> tuple[_Matrix, _Matrix]:
