@@ -1,8 +1,8 @@
 """What is the mean of five covariance matrices? Half a century of the US economy, transported.
 
-The mean of the entries is wider than any of its kind: it adds up shapes that point in different
-directions. Wasserstein's barycentre minimises F(S) = Σ w_i W₂²(S, C_i), where W₂ measures how far
-probability must be moved to turn a Gaussian of covariance S into one of C_i. Square roots give the
+The mean of their entries is too wide: it adds up shapes that point in different directions.
+Wasserstein's barycentre minimises F(S) = Σ w_i W₂²(S, C_i), where W₂ measures how far probability
+must be moved to turn a Gaussian of covariance S into one of C_i. Square roots of matrices give the
 distance; their derivatives give the flow to the barycentre, and what that owes to each decade.
 """
 
@@ -31,7 +31,7 @@ COVS = np.array([np.cov(SERIES[:, us.year // 10 * 10 == decade]) for decade in D
 EVEN = np.full(5, 1 / 5)
 
 
-# %% The distance: W₂² = tr S + tr C − 2 tr (S C)^½, with the root of a matrix that is not symmetric
+# %% The distance: W₂² = tr S + tr C − 2 tr (S C)^½, the root of a matrix that is not symmetric
 def spread(s, covs, weights):
     """F(S), whose minimiser is the barycentre."""
     distances2 = jnp.trace(s + covs - 2 * dini.linalg.sqrtm(s @ covs), axis1=1, axis2=2)
@@ -39,7 +39,8 @@ def spread(s, covs, weights):
 
 
 # %% The barycentre is a fixed point (Álvarez-Esteban, del Barrio, Cuesta-Albertos, Matrán 2016)
-# T_i = S⁻¹ (S C_i)^½ is the map that takes S to C_i: it is symmetric, and C_i = T_i S T_i.
+# T_i = S⁻¹ (S C_i)^½ is the map that takes S to C_i: it is symmetric, and C_i = T_i S T_i. Of S the
+# symmetric part is the unknown: the map leaves another part as it is, and would have no derivative.
 @dini.implicit_fixed_point(solver=dini.Picard(rtol=1e-13, atol=1e-13))
 def barycentre(s, covs, weights):
     """The image of S under the mean of its maps to the C_i."""
@@ -58,21 +59,33 @@ def response(covs, weights, covs_dot):
 
 bary, bary_dot = response(COVS, EVEN, COVS)
 same(bary_dot, bary)  # Euler: twice the covariances, twice the barycentre
-print("Twice the covariances give twice the barycentre, by its derivative")
+mean = COVS.mean(0)
+assert np.linalg.eigvalsh(mean - bary).min() > 0  # (Bhatia, Jain and Lim 2019)
 
 # %% The flow, from each decade: ∂F = I − Σ w_i T_i, so that a step of length one is the map above
-STEP = 0.1
 slope = jax.jit(jax.vmap(jax.value_and_grad(spread), (0, None, None)))  # of five S at once
-s, paths, heights = COVS, [], []
-for _ in range(250):
-    height, g = map(np.asarray, slope(s, COVS, EVEN))
-    paths, heights = [*paths, s], [*heights, height]
-    move = np.eye(4) - STEP * g
-    s = move @ s @ np.swapaxes(move, 1, 2)
-same(s, np.broadcast_to(bary, s.shape), 1e-8)
-same(slope(s, COVS, EVEN)[1], np.zeros(s.shape))
+
+
+def flow(step, count):
+    """The matrices, and their F, on the ways along S ← (I − η ∂F) S (I − η ∂F)."""
+    s, ways, heights = COVS, [], []
+    for _ in range(count):
+        height, g = map(np.asarray, slope(s, COVS, EVEN))
+        ways, heights = [*ways, s], [*heights, height]
+        move = np.eye(4) - step * g
+        s = move @ s @ np.swapaxes(move, 1, 2)
+    return np.array(ways), np.array(heights)
+
+
+ways, heights = flow(0.1, 250)
+_, leaps = flow(1, 10)
+lowest, flat = (x[0] for x in slope(np.array([bary] * 5), COVS, EVEN))
+same(flat, np.zeros((4, 4)))
+same(ways[-1], np.broadcast_to(bary, COVS.shape), 1e-8)
+same(leaps[-1], lowest)
 assert np.all(np.diff(heights, axis=0) < 1e-12)
-print(f"Flows from five decades meet there, to {abs(s - bary).max():.0e}")
+apart = abs(ways[-1] - bary).max()
+print(f"The fixed point is found, and flows from five decades meet in it, to {apart:.0e}")
 
 # %% Known answers: the maps in symmetric roots, by SciPy; the gradient is made of their mean
 first = COVS[0]
@@ -107,7 +120,6 @@ assert np.all(abs(response(COVS, EVEN, eighties)[1] - tangent) <= bar + 1e-9)
 print(f"Its derivative agrees with closed form and differences, whose bar is {bar.max():.0e}\n")
 
 # %% Tables: the shapes, and what the barycentre owes to each decade
-mean = COVS.mean(0)
 print("                 standard deviation, % a year          correlation of     distance to")
 print("          " + "".join(f"{name:>12}" for name in NAMES) + "   output, prices   barycentre")
 rows = dict(zip([f"{d}s" for d in DECADES], COVS, strict=True)) | {"mean": mean, "barycentre": bary}
@@ -130,6 +142,7 @@ for decade, share, flat_share in zip(DECADES, shares, in_mean, strict=True):
 
 # %% Picture
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
+plt.rcParams["lines.solid_capstyle"] = "round"
 figure, (shapes, path, fall) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
 circle = np.array([f(np.linspace(0, 2 * np.pi, 200)) for f in (np.cos, np.sin)])
 ellipse = lambda c: np.linalg.cholesky(c[np.ix_([0, 2], [0, 2])]) @ circle
@@ -141,15 +154,14 @@ shapes.plot(*ellipse(bary), color="black", lw=2.4, label="barycentre")
 shapes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 shapes.set(title="Output and prices: one standard deviation", ylabel="inflation, % a year")
 for k, shade in zip([0, 2, 4, 7, 11, 16, 24], np.linspace(0.35, 0.9, 7), strict=True):
-    path.plot(*ellipse(paths[k][4]), color=plt.get_cmap("RdPu")(1.1 - shade), lw=1.2)
+    path.plot(*ellipse(ways[k, 4]), color=plt.get_cmap("RdPu")(1.1 - shade), lw=1.2)
 path.plot(*ellipse(bary), color="black", lw=2.4)
 path.set(title="The flow from the 2000s to the barycentre")
 for axis in (shapes, path):
     axis.set(xlabel="growth of output, % a year", xlim=(-5, 5), ylim=(-4, 5.5), aspect="equal")
-times = STEP * np.arange(len(heights))
 for k, color in enumerate(COLORS):
-    fall.plot(times, np.array(heights)[:, k] - height[k], color=color)
-    fall.text(0.1, heights[0][k], f"{DECADES[k]}s", color=color)
-fall.set(yscale="log", xlabel="time of the flow", ylim=(1e-12, 10), xlim=(0, 12))
-fall.set_title("F above its minimum, from each decade")
+    fall.plot(0.1 * np.arange(250), heights[:, k] - lowest, color=color, lw=1.2)
+    fall.plot(np.arange(10), leaps[:, k] - lowest, "o", ms=4, color=color)
+fall.set(yscale="log", xlabel="time", ylim=(1e-12, 10), xlim=(0, 12))
+fall.set_title("F above its minimum; dots: steps of length one")
 figure.savefig(Path(__file__).parents[1] / "docs/images/covariance_geometry.png", dpi=120)

@@ -1,9 +1,9 @@
 """How soon does a good borrower default? The rates behind a year of credit ratings.
 
-Of a year the rating agencies tell how many firms went from each rating to each other. A Markov
-chain in continuous time with the generator Q, whose rates q_ij ≥ 0 are those of going from i to j
-and whose rows sum to zero, does so for any time: P(t) = exp(tQ). The logarithm of the table says
-whether there is such a chain, the derivative of the exponential which one is the most likely.
+The agencies publish how many firms went within a year from each rating to each other. A Markov
+chain in continuous time tells it for any time: P(t) = exp(tQ), with rates q_ij ≥ 0 from i to j, and
+rows of the generator Q that sum to zero. The logarithm of the table says whether there is such a
+chain, the derivative of the exponential which chain is the most likely.
 """
 
 # %% Set-up: double precision, because we assert to ten digits
@@ -35,13 +35,20 @@ FIRMS = COUNTS.sum(1, keepdims=True)
 FREE = np.nonzero(~np.eye(8, dtype=bool)[:7])  # 49 rates; nothing returns from default
 table = np.vstack([COUNTS / FIRMS, np.eye(8)[7]])
 
-# %% Is it embeddable? Where all diagonal entries exceed 1/2, log P is the only generator there can
-# be (Cuthbert 1973); and p_ij = 0 excludes one if a path leads from i to j (Israel, Rosenthal and
-# Wei 2001), as from AAA by way of BBB to default.
+# %% Is it embeddable? With distinct positive eigenvalues it has one real logarithm (Culver 1966)
 log = np.asarray(logm(table))
-assert np.diag(table).min() > 0.5
 np.testing.assert_allclose(expm(log), table, atol=1e-12)
 np.testing.assert_allclose(log.sum(1), 0, atol=1e-12)
+eigenvalues = np.sort(np.linalg.eigvals(table))
+assert np.isrealobj(eigenvalues)
+assert eigenvalues[0] > 0
+assert np.diff(eigenvalues).min() > 0.01
+
+# Nor can p_ij be zero where a path leads from i to j (Israel, Rosenthal and Wei 2001), as from AAA
+# by way of A to default.
+paths = np.linalg.matrix_power(table, 7) > 0
+assert table[0, 7] == 0
+assert paths[0, 7]
 print(f"The logarithm has {(log[FREE] < 0).sum()} negative rates: no Markov chain has this table")
 
 
@@ -51,7 +58,7 @@ def generator(rates: jax.Array) -> jax.Array:
     return q - jnp.diag(q.sum(1))
 
 
-# The diagonal adjustment makes negative rates zero. Published for BBB, in the guide to ctmcd:
+# The diagonal adjustment makes negative rates zero. That of BBB is printed in the guide to ctmcd:
 adjusted = generator(np.maximum(log[FREE], 0))
 published = [6.568e-04, 0.003008, 0.043670, -0.1011, 4.438e-02, 4.164e-03, 0.001778]
 np.testing.assert_allclose(adjusted[3, :7], published, rtol=5e-4)
@@ -102,8 +109,8 @@ def deviance(q: jax.Array) -> float:
 
 
 assert deviance(Q) < deviance(adjusted)
-print(f"The most likely chain has {inside.sum()} rates, and none of the other {(~inside).sum()}")
-print(f"Deviance from the table: {deviance(Q):.3f}, and {deviance(adjusted):.3f} if adjusted")
+print(f"The most likely chain has {inside.sum()} positive rates of {len(inside)}")
+print(f"Its deviance is {deviance(Q):.3f}, that of the adjusted logarithm {deviance(adjusted):.3f}")
 
 
 # %% How sure is that? The estimate's derivative in the counts, which are multinomial in each row
