@@ -40,15 +40,14 @@ log = np.asarray(logm(table))
 np.testing.assert_allclose(expm(log), table, atol=1e-12)
 np.testing.assert_allclose(log.sum(1), 0, atol=1e-12)
 eigenvalues = np.sort(np.linalg.eigvals(table))
-assert np.isrealobj(eigenvalues)
-assert eigenvalues[0] > 0
-assert np.diff(eigenvalues).min() > 0.01
+assert not eigenvalues.imag.any()
+assert eigenvalues.real[0] > 0
+assert np.diff(eigenvalues.real).min() > 0.01
 
 # Nor can p_ij be zero where a path leads from i to j (Israel, Rosenthal and Wei 2001), as from AAA
 # by way of A to default.
-paths = np.linalg.matrix_power(table, 7) > 0
 assert table[0, 7] == 0
-assert paths[0, 7]
+assert (table @ table)[0, 7] > 0
 print(f"The logarithm has {(log[FREE] < 0).sum()} negative rates: no Markov chain has this table")
 
 
@@ -73,9 +72,9 @@ def misfit(rates, counts):
     return -log_likelihood(generator(rates), counts)
 
 
-# With G_ij the derivative of the likelihood in q_ij, firms are expected to spend G_ii years in i
-# and to go q_ij G_ij times from i to j. That over this is the next q_ij: the EM algorithm.
-# (Bladt and Sørensen 2005; all expectations come from one derivative of expm, in reverse mode.)
+# With G_ij the derivative of the log-likelihood in q_ij, the firms are expected to spend G_ii years
+# in i, and to go q_ij G_ij times from i to j. The ratio is the next q_ij: the EM algorithm of Bladt
+# and Sørensen (2005), with all expectations from one derivative of expm in reverse mode.
 @jax.jit
 def most_likely(rates, counts):
     def step(_, rates):
