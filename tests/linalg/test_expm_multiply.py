@@ -50,6 +50,7 @@ def test_all_modes_and_orders():
         assert_close(actual[name], expected[name], 1e-12)
 
 
+@pytest.mark.slow
 def test_shapes_and_dtypes():
     f = linalg.expm_multiply
     single = f(A.astype(jnp.float32), B.astype(jnp.float32))

@@ -26,12 +26,11 @@ NO_LOGARITHM = {
 
 def test_what_has_no_logarithm_is_nan_in_its_lane():
     stack = jnp.stack([jnp.array([[2.0, 1.0], [0.0, 3.0]]), *map(jnp.array, NO_LOGARITHM.values())])
-    for f in (linalg.logm, lambda a: linalg.fractional_matrix_power(a, 1.5)):
-        value = jax.jit(f)(stack)
-        gradient = jax.jit(jax.grad(lambda a, f=f: jnp.sum(f(a))))(stack)
-        for result in (value, gradient):
-            assert no_nan(result[0])
-            assert all_nan(result[1:])
+    gradient = jax.grad(lambda a: jnp.sum(linalg.logm(a)))
+    for f in (linalg.logm, gradient, lambda a: linalg.fractional_matrix_power(a, 1.5)):
+        result = jax.jit(f)(stack)
+        assert no_nan(result[0])
+        assert all_nan(result[1:])
     turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])  # eigenvalues ±i: a real logarithm
     assert_close(linalg.logm(turn), np.pi / 2 * np.asarray(turn), 1e-14)
     z = linalg.logm(jnp.diag(jnp.array([-1.0 + 1e-3j, 2.0])))

@@ -16,7 +16,7 @@ FUNCTIONS = {
     for name in ("expm", "cosm", "sinm", "coshm", "sinhm", "inv", "logm")
 }
 FUNCTIONS["fractional_matrix_power"] = lambda a: linalg.fractional_matrix_power(a, POWER)
-EACH = slow_among(FUNCTIONS, "sinm", "coshm", "sinhm", "fractional_matrix_power")
+EACH = slow_among(FUNCTIONS, *NAMES[1:5], "fractional_matrix_power")
 NESTINGS = ["fwd fwd", "fwd rev", "rev fwd", "rev rev"]
 SECOND = ["regular", "defective", "gap 1e-9", "repeat"]
 STACK = jnp.stack([jnp.asarray(a) for a in MATRICES.values()])
@@ -88,7 +88,7 @@ def test_batch_keeps_its_lanes_apart(name):
         assert_close(result[0, 0], expected, 1e-13)
 
 
-@pytest.mark.parametrize("name", slow_among(FUNCTIONS, *set(FUNCTIONS) - {"cosm"}))
+@pytest.mark.parametrize("name", slow_among(FUNCTIONS, *set(FUNCTIONS) - {"inv"}))
 def test_dtypes_are_kept(name):
     f = FUNCTIONS[name]
     a, z = STACK[0], STACK[0] + 0.3j * U

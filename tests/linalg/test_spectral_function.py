@@ -63,7 +63,11 @@ def weighed(f, weights=U):
 @pytest.mark.parametrize("name", slow_among(FUNCTIONS, "exp", "sqrt", "power"))
 def test_derivatives_are_right_at_hard_matrices(name):
     f, right = FUNCTIONS[name]
-    assert_right(weighed(f), exact(right, U), HARD, E, H)
+    # A is known to eps ‖A‖ alone: functions with a pole at 0 lose the condition number of A, in the
+    # k-th derivative its (k + 1)th power.
+    lost = np.ones(len(HARD)) if name in ("exp", "any") else np.linalg.cond(HARD) * 1e-6
+    first, second = (bound * np.maximum(1, lost) ** k for k, bound in ((1, 1e-9), (2, 1e-6)))
+    assert_right(weighed(f), exact(right, U), HARD, E, H, first, second)
 
 
 @pytest.mark.parametrize("name", slow_among(FUNCTIONS, "exp", "log", "power", "any"))
@@ -131,6 +135,7 @@ def test_parameters_are_differentiated():
     assert_close(one[0][1][0], np.sum(U * (power @ scipy.linalg.logm(np.asarray(a)))) * c[1], 1e-12)
 
 
+@pytest.mark.slow
 def test_function_may_be_complex():
     a = rotated(1, 1, 2)
     f = lambda x: jnp.exp(1j * x)

@@ -43,10 +43,21 @@ def expected(phi, a, e, h):
         return [float(mpmath.re(x)) for x in [value, *[first] * 2, *[second] * 4]]
 
 
-def assert_right(phi, exact, stack, e, h, first=1e-9, second=1e-6):
-    """Every matrix of a stack has the right numbers, in one compiled program."""
+def assert_right(phi, exact, stack, e, h, first=1e-9, second=1e-6, floor=1e-3):
+    """Every matrix of a stack has the right numbers, in one compiled program.
+
+    Args:
+        phi: a number made of a matrix, by JAX.
+        exact: the same by mpmath.
+        stack: the matrices.
+        e: the first direction.
+        h: the second direction.
+        first: the relative error that first derivatives may have, one for all or one a matrix.
+        second: that of second derivatives.
+        floor: the size below which an error counts relative to it.
+    """
     actual = np.stack(jax.jit(jax.vmap(directional(phi, e, h)))(stack), -1)
     right = np.array([expected(exact, a, e, h) for a in stack])
-    error = np.abs(actual - right) / np.maximum(1e-3, np.abs(right))
-    bound = np.array([first] * 3 + [second] * 4)
+    error = np.abs(actual - right) / np.maximum(floor, np.abs(right))
+    bound = np.stack([np.broadcast_to(b, len(right)) for b in [first] * 3 + [second] * 4], -1)
     assert np.all(error <= bound), f"value, jvp, vjp, four nestings:\n{error}"

@@ -32,7 +32,7 @@ def det(a: Inexact[ArrayLike, "... n n"]) -> Inexact[Array, "..."]:
     Reference: Bhatia and Jain, Higher order derivatives and perturbation bounds for determinants
     (2009).
     """
-    return jnp.vectorize(_det, signature="(n,n)->()")(square("det", a))
+    return _each_det(square("det", a))
 
 
 class SlogdetResult(NamedTuple):
@@ -54,8 +54,7 @@ def slogdet(a: Inexact[ArrayLike, "... n n"]) -> SlogdetResult:
 
     Equation: with t = tr(A⁻¹ Ȧ), ∂logabsdet = Re t, ∂sign = i sign Im t.
     """
-    sign, logabsdet = jnp.vectorize(_slogdet, signature="(n,n)->(),()")(square("slogdet", a))
-    return SlogdetResult(sign, logabsdet)
+    return SlogdetResult(*_each_slogdet(square("slogdet", a)))
 
 
 @custom_rule
@@ -84,6 +83,10 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (a,), (e,) = primals, tangents
     adjugate = _adjugate(None, a, _factors(jax.lax.stop_gradient(a)), ())
     return _det(a), jnp.sum(adjugate.T * e)
+
+
+_each_det = jax.jit(jnp.vectorize(_det, signature="(n,n)->()"))
+_each_slogdet = jax.jit(jnp.vectorize(_slogdet, signature="(n,n)->(),()"))
 
 
 class _Factors(NamedTuple):

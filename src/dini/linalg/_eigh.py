@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
@@ -54,7 +55,7 @@ def eigh(
     Reference: Magnus, On differentiating eigenvalues and eigenvectors (1985).
     """
     a = hermitian_part(square("eigh", a))
-    w, v = jnp.vectorize(_eigh, signature="(n,n)->(n),(n,n)")(a)
+    w, v = _each_eigh(a)
     return w if eigvals_only else EighResult(w, v)
 
 
@@ -103,3 +104,6 @@ def _repeated(w: Float[Array, " n"]) -> Bool[Array, "n n"]:
     w = lax.stop_gradient(w)
     rounding = 4 * w.size * jnp.finfo(w.dtype).eps * jnp.max(jnp.abs(w), initial=0)
     return jnp.abs(w - w[:, None]) <= rounding
+
+
+_each_eigh = jax.jit(jnp.vectorize(_eigh, signature="(n,n)->(n),(n,n)"))

@@ -48,6 +48,7 @@ def expm(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     return _expm(square("expm", A))
 
 
+@jax.jit
 @functools.partial(matrix_function, forward=True)
 def _expm(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     return each(_of_one, a)

@@ -62,8 +62,7 @@ def expm_multiply(
     mu = jax.lax.stop_gradient(trace) / max(a.shape[-1], 1)
     columns = b[:, None] if vector else b
     t = t.reshape(t.shape + (1,) * (max(a.ndim, columns.ndim) - 2) * t.ndim)
-    action = jnp.vectorize(_action, signature="(n,n),(n,k),(),()->(n,k)")
-    out = action(*(x.astype(dtype) for x in (a, columns, t, mu)))
+    out = _each(*(x.astype(dtype) for x in (a, columns, t, mu)))
     return out[..., 0] if vector else out
 
 
@@ -77,7 +76,6 @@ def _times(start: Any, stop: Any, num: int | None, endpoint: bool | None) -> Arr
 
 
 @custom_rule
-@jax.jit
 def _action(
     a: Inexact[Array, "n n"],
     b: Inexact[Array, "n k"],
@@ -127,3 +125,5 @@ def _pullback(out: Array, primals: tuple, u: Array, moving: tuple) -> tuple:
 
 
 _action._defpair(_tangent, _pullback)
+
+_each = jax.jit(jnp.vectorize(_action, signature="(n,n),(n,k),(),()->(n,k)"))

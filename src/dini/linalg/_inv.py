@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -35,6 +36,7 @@ def _along(a: Inexact[Array, "... n n"], e: Inexact[Array, "... n n"]) -> Inexac
     return -product(product(c, e), c)
 
 
+@jax.jit
 @functools.partial(matrix_function, frechet=_along)
 def _inv(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     return each(_of_one, a)

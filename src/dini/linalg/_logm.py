@@ -43,6 +43,7 @@ def logm(A: ArrayLike) -> Inexact[Array, "... n n"]:
     return _logm(square("logm", A))
 
 
+@jax.jit
 @functools.partial(matrix_function, forward=True)
 def _logm(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     return each(_of_one, a)

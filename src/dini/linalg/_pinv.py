@@ -41,7 +41,7 @@ def pinv(
         default = max(a.shape[-2:]) * jnp.finfo(a.dtype).eps
         rtol = default if atol is None else jnp.where(jnp.asarray(atol) > 0, 0, default)
     constant = lambda t: jax.lax.stop_gradient(jnp.asarray(t, jnp.finfo(a.dtype).dtype))
-    return _pinv(a, constant(0 if atol is None else atol), constant(rtol))
+    return _compiled(a, constant(0 if atol is None else atol), constant(rtol))
 
 
 @custom_rule
@@ -61,3 +61,6 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     right = product(e, adjoint(x), x)
     beyond = (left - product(left, a, x)) + (right - product(x, product(a, right)))
     return x, beyond - product(x, a_dot, x)
+
+
+_compiled = jax.jit(_pinv)

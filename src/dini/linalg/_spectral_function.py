@@ -52,8 +52,16 @@ def spectral_function(
     """
     a = hermitian_part(square("spectral_function", a))
     scalar, semidefinite = _scalar(f, jnp.finfo(a.dtype).dtype)
+    each = _each if callable(f) else _compiled  # a user's function may be a new one in each call
+    return each(scalar, semidefinite, a)
+
+
+def _each(scalar: Callable, semidefinite: bool, a: Array) -> Array:
     one = functools.partial(_of_one, scalar, semidefinite)
     return jnp.vectorize(one, signature="(n,n)->(n,n)")(a)
+
+
+_compiled = eqx.filter_jit(_each)
 
 
 def _of_one(scalar: Callable, semidefinite: bool, a: Array) -> Array:

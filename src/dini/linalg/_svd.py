@@ -3,6 +3,7 @@
 import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
@@ -57,8 +58,7 @@ def svd(
     Reference: Townsend, Differentiating the singular value decomposition (2016).
     """
     a = matrices("svd", "a: m n", a=a)[0]
-    one = functools.partial(_svd, full_matrices=bool(full_matrices and compute_uv))
-    u, s, vh = jnp.vectorize(one, signature="(m,n)->(m,p),(k),(q,n)")(a)
+    u, s, vh = _each_svd(a, bool(full_matrices and compute_uv))
     return SVDResult(u, s, vh) if compute_uv else s
 
 
@@ -166,3 +166,9 @@ def _zero(residuals: tuple) -> Bool[Array, " k"]:
 def _repeated(residuals: tuple) -> Bool[Array, "k k"]:
     s = residuals[2]
     return lax.stop_gradient(jnp.abs(s - s[:, None]) <= _rounding(residuals))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _each_svd(a: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
+    one = functools.partial(_svd, full_matrices=full_matrices)
+    return jnp.vectorize(one, signature="(m,n)->(m,p),(k),(q,n)")(a)

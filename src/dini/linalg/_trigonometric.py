@@ -92,9 +92,8 @@ def _doubled(c: _Matrix, s: _Matrix) -> tuple[_Matrix, _Matrix]:
 
 
 def _function(sign: int, doubled: Callable, which: int) -> Callable:
-    return matrix_function(
-        lambda a: each(lambda a: _pair(a, sign, doubled)[which], a), forward=True
-    )
+    fn = lambda a: each(lambda a: _pair(a, sign, doubled)[which], a)
+    return jax.jit(matrix_function(fn, forward=True))
 
 
 _cosm, _sinm = (_function(-1, _doubled_angle, which) for which in (0, 1))
