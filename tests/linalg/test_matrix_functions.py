@@ -11,10 +11,8 @@ from tests.support.compare import all_nan, assert_close, no_nan
 from tests.support.marks import slow_among
 from tests.support.matrix_functions import MATRICES, POWER, E, G, U, reference
 
-FUNCTIONS = {
-    name: getattr(linalg, name)
-    for name in ("expm", "cosm", "sinm", "coshm", "sinhm", "inv", "logm")
-}
+NAMES = ["expm", "cosm", "sinm", "coshm", "sinhm", "inv", "logm"]
+FUNCTIONS = {name: getattr(linalg, name) for name in NAMES}
 FUNCTIONS["fractional_matrix_power"] = lambda a: linalg.fractional_matrix_power(a, POWER)
 EACH = slow_among(FUNCTIONS, *NAMES[1:5], "fractional_matrix_power")
 NESTINGS = ["fwd fwd", "fwd rev", "rev fwd", "rev rev"]
@@ -192,8 +190,9 @@ def test_what_is_no_square_matrix_is_refused(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_check_rule(name):
-    order = 2 if name in ("expm", "logm") else 1
-    dini.testing.check_rule(FUNCTIONS[name], MATRICES["regular"], order=order)
+    order, transforms = (2, ("jit", "vmap")) if name == "expm" else (1, ())
+    f, a = FUNCTIONS[name], MATRICES["regular"]
+    dini.testing.check_rule(f, a, order=order, transforms=transforms)
 
 
 @pytest.mark.slow
