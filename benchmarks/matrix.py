@@ -19,24 +19,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import matrix_cases as at
+import matrix_peers as by
 import numpy as np
 import scipy.linalg as sl
 from harness import Entry, Row, race, report
-from matrix_cases import (
-    Case,
-    continuous_riccati,
-    discrete_riccati,
-    discrete_riccati_matrices,
-    generalized_matrices,
-    lyapunov_matrices,
-    quadratic_matrices,
-    riccati_matrices,
-    solved,
-    spectral,
-    stein_matrices,
-    sylvester_matrices,
-    transposed,
-)
 
 from dini import linalg
 
@@ -49,225 +36,97 @@ class Task(NamedTuple):
     """A function, its truth, and the functions of its peers by mode: (a, e) or (a, u) to arrays."""
 
     f: Callable
-    case: Callable[[np.random.Generator, tuple], Case]
+    case: Callable[[np.random.Generator, tuple], at.Case]
     peers: dict[str, dict[str, Callable]]
 
 
-# --- Peers ---------------------------------------------------------------------------------------
-
-
-def by_jax(f: Callable) -> dict[str, Callable]:
-    """Plain differentiation of JAX's own function."""
-    return modes_of(f)
-
-
-def modes_of(f: Callable) -> dict[str, Callable]:
-    return {
-        "value": jax.jit(f),
-        "jvp": jax.jit(lambda a, e: jax.jvp(f, a, e)),
-        "gradient": jax.jit(lambda a, u: value_and_gradient(f, a, u)),
-    }
-
-
-def value_and_gradient(f: Callable, a: tuple, u: Any) -> tuple:
-    out, pullback = jax.vjp(f, *a)
-    return out, pullback(u)
-
-
-def by_block(f: Callable) -> dict[str, Callable]:
-    """SciPy's function of [[A, E], [0, A]]."""
-
-    def block(a, e):
-        n = a.shape[-1]
-        whole = np.concatenate(
-            [np.concatenate([a, e], -1), np.concatenate([np.zeros_like(a), a], -1)], -2
-        )
-        out = f(whole)
-        return out[..., :n, :n], out[..., :n, n:]
-
-    return {
-        "value": f,
-        "jvp": lambda a, e: block(a[0], e[0]),
-        "gradient": lambda a, u: of_transpose(block, a, u),
-    }
-
-
-def of_transpose(pair: Callable, a: tuple, u: Any) -> tuple:
-    out, along = pair(a[0], transposed(u))
-    return out, (transposed(along),)
-
-
-def by_frechet() -> dict[str, Callable]:
-    one = np.vectorize(sl.expm_frechet, signature="(n,n),(n,n)->(n,n),(n,n)")
-    return {
-        "value": sl.expm,
-        "jvp": lambda a, e: one(a[0], e[0]),
-        "gradient": lambda a, u: of_transpose(one, a, u),
-    }
-
-
-def by_sylvester(f: Callable) -> dict[str, Callable]:
-    """SciPy's root, and S L + L S = E."""
-    solve = np.vectorize(sl.solve_sylvester, signature="(m,m),(n,n),(m,n)->(m,n)")
-
-    def pair(a, e):
-        s = f(a)
-        return s, solve(s, s, e)
-
-    return {
-        "value": f,
-        "jvp": lambda a, e: pair(a[0], e[0]),
-        "gradient": lambda a, u: of_transpose(pair, a, u),
-    }
-
-
-def by_solver(f: Callable, rhs: Callable) -> dict[str, Callable]:
-    """SciPy's equation, and once more for its derivative, with another right-hand side."""
-    return {"value": f, "jvp": lambda a, e: (x := f(*a), f(*a[:-1], rhs(x, a, e)))}
-
-
-def by_torch() -> dict[str, Callable]:
-    import torch  # noqa: PLC0415  where it is installed
-
-    f = torch.linalg.matrix_exp
-    tensor = torch.from_numpy
-
-    def gradient(a, u):
-        x = tensor(a[0]).requires_grad_()
-        out = f(x)
-        out.backward(tensor(u))
-        return out.detach().numpy(), (x.grad.numpy(),)
-
-    def along(a, e):
-        out = torch.func.jvp(f, (tensor(a[0]),), (tensor(e[0]),))
-        return tuple(x.numpy() for x in out)
-
-    return {"value": lambda a: f(tensor(a)).numpy(), "jvp": along, "gradient": gradient}
-
-
-def each(f: Callable, signature: str) -> Callable:
-    return np.vectorize(f, signature=signature)
-
-
-def by_eigh(a):
-    """What one writes today: JAX differentiates the eigenvectors."""
-    w, v = jnp.linalg.eigh(a)
-    return (v * jnp.exp(w)[..., None, :]) @ jnp.swapaxes(v, -1, -2)
-
-
-def hermitian_exp(a):
-    return linalg.spectral_function(a, "exp")
-
-
-def riccati(solver: Callable) -> Callable:
-    one = each(solver, "(n,n),(n,k),(n,n),(k,k)->(n,n)")
-    return lambda a, b, r, q: one(a, b, q, r)
-
-
-def in_order(f: Callable) -> Callable:
-    """Our function with the constructed weight last."""
-    return lambda a, b, r, q: f(a, b, q, r)
-
-
-MATRIX, TWO = "(n,n)->(n,n)", "(m,m),(n,n),(m,n)->(m,n)"
-
-
 def tasks() -> dict[str, Task]:
-    expm_peers = {"JAX": by_jax(jax.scipy.linalg.expm), "SciPy": by_frechet()}
+    expm_peers = {"JAX": by.by_jax(jax.scipy.linalg.expm), "SciPy": by.by_frechet()}
     if importlib.util.find_spec("torch"):
-        expm_peers["PyTorch"] = by_torch()
-    jax_sqrtm = jax.jit(jnp.vectorize(jax.scipy.linalg.sqrtm, signature=MATRIX))
+        expm_peers["PyTorch"] = by.by_torch()
+    jax_sqrtm = jax.jit(jnp.vectorize(jax.scipy.linalg.sqrtm, signature=by.MATRIX))
     exponential = np.exp, np.exp
     cosine = np.cos, lambda x: -np.sin(x)
     log = np.log, lambda x: 1 / x
     root = np.sqrt, lambda x: 0.5 / np.sqrt(x)
     power = lambda x: x**0.3, lambda x: 0.3 * x**-0.7
     inverse = lambda x: 1 / x, lambda x: -1 / x**2
-    scipy_power = each(lambda a: sl.fractional_matrix_power(a, 0.3), MATRIX)
+    scipy_power = by.each(lambda a: sl.fractional_matrix_power(a, 0.3), by.MATRIX)
     sylvester = lambda x, a, b: a @ x + x @ b
-    lyapunov = lambda x, a: a @ x + x @ transposed(a)
-    stein = lambda x, a: x - a @ x @ transposed(a)
-    changed = lambda term: lambda x, _, e: e[-1] - term(x, *e[:-1])
+    lyapunov = lambda x, a: a @ x + x @ at.transposed(a)
+    stein = lambda x, a: x - a @ x @ at.transposed(a)
     return {
-        "expm": Task(linalg.expm, spectral(*exponential, -2.0, 2.0), expm_peers),
-        "expm, large": Task(linalg.expm, spectral(*exponential, -30.0, 3.0), expm_peers),
-        "cosm": Task(linalg.cosm, spectral(*cosine, -4.0, 4.0), {"SciPy": by_block(sl.cosm)}),
+        "expm": Task(linalg.expm, at.spectral(*exponential, -2.0, 2.0), expm_peers),
+        "expm, large": Task(linalg.expm, at.spectral(*exponential, -30.0, 3.0), expm_peers),
+        "cosm": Task(linalg.cosm, at.spectral(*cosine, -4.0, 4.0), {"SciPy": by.by_block(sl.cosm)}),
         "inv": Task(
             linalg.inv,
-            spectral(*inverse, 0.5, 4.0),
-            {"JAX": by_jax(jnp.linalg.inv), "SciPy": {"value": sl.inv}},
+            at.spectral(*inverse, 0.5, 4.0),
+            {"JAX": by.by_jax(jnp.linalg.inv), "SciPy": {"value": sl.inv}},
         ),
-        "logm": Task(linalg.logm, spectral(*log, 0.1, 4.0), {"SciPy": by_block(sl.logm)}),
+        "logm": Task(linalg.logm, at.spectral(*log, 0.1, 4.0), {"SciPy": by.by_block(sl.logm)}),
         "power 0.3": Task(
             lambda a: linalg.fractional_matrix_power(a, 0.3),
-            spectral(*power, 0.1, 4.0),
-            {"SciPy": by_block(scipy_power)},
+            at.spectral(*power, 0.1, 4.0),
+            {"SciPy": by.by_block(scipy_power)},
         ),
         "sqrtm": Task(
             linalg.sqrtm,
-            spectral(*root, 0.1, 4.0),
+            at.spectral(*root, 0.1, 4.0),
             {
-                "SciPy": by_sylvester(sl.sqrtm),
+                "SciPy": by.by_sylvester(sl.sqrtm),
                 "JAX": {"value": jax_sqrtm},
             },
         ),
         "spectral exp": Task(
-            hermitian_exp,
-            spectral(*exponential, -2.0, 2.0, symmetric=True),
-            {"JAX, eigh": by_jax(by_eigh), "JAX, expm": by_jax(jax.scipy.linalg.expm)},
+            lambda a: linalg.spectral_function(a, "exp"),
+            at.spectral(*exponential, -2.0, 2.0, symmetric=True),
+            {"JAX, eigh": by.by_jax(by.by_eigh), "JAX, expm": by.by_jax(jax.scipy.linalg.expm)},
         ),
         "sylvester": Task(
             linalg.solve_sylvester,
-            solved(sylvester, sylvester_matrices),
-            {
-                "SciPy": by_solver(
-                    each(sl.solve_sylvester, TWO), lambda x, _, e: e[2] - e[0] @ x - x @ e[1]
-                )
-            },
+            at.solved(sylvester, at.sylvester_matrices),
+            {"SciPy": by.by_sylvesters()},
         ),
         "lyapunov": Task(
             linalg.solve_continuous_lyapunov,
-            solved(lyapunov, lyapunov_matrices),
-            {
-                "SciPy": by_solver(
-                    each(sl.solve_continuous_lyapunov, "(n,n),(n,n)->(n,n)"), changed(lyapunov)
-                )
-            },
+            at.solved(lyapunov, at.lyapunov_matrices),
+            {"SciPy": by.by_lyapunovs()},
         ),
         "stein": Task(
             linalg.solve_discrete_lyapunov,
-            solved(stein, stein_matrices),
-            {
-                "SciPy": by_solver(
-                    each(
-                        lambda a, q: sl.solve_discrete_lyapunov(a, q, method="bilinear"),
-                        "(n,n),(n,n)->(n,n)",
-                    ),
-                    lambda x, a, e: (
-                        e[1] + e[0] @ x @ transposed(a[0]) + a[0] @ x @ transposed(e[0])
-                    ),
-                )
-            },
+            at.solved(stein, at.stein_matrices),
+            {"SciPy": by.by_steins()},
         ),
         "generalized": Task(
             linalg.solve_generalized_sylvester,
-            solved(lambda x, a, b, c, d: a @ x @ b + c @ x @ d, generalized_matrices),
+            at.solved(lambda x, a, b, c, d: a @ x @ b + c @ x @ d, at.generalized_matrices),
             {},
         ),
         "quadratic": Task(
             linalg.solve_quadratic,
-            solved(lambda x, a, b: -(a @ x @ x + b @ x), quadratic_matrices),
+            at.solved(lambda x, a, b: -(a @ x @ x + b @ x), at.quadratic_matrices),
             {},
         ),
         "riccati": Task(
-            in_order(linalg.solve_continuous_are),
-            solved(continuous_riccati, riccati_matrices),
-            {"SciPy": {"value": riccati(sl.solve_continuous_are)}},
+            by.in_order(linalg.solve_continuous_are),
+            at.solved(at.continuous_riccati, at.riccati_matrices),
+            {
+                "SciPy": by.by_closed_loop(
+                    by.riccati(sl.solve_continuous_are),
+                    by.continuous_loop,
+                    lambda a, q: by.continuous_lyapunov(a, -q),
+                )
+            },
         ),
         "discrete riccati": Task(
-            in_order(linalg.solve_discrete_are),
-            solved(discrete_riccati, discrete_riccati_matrices),
-            {"SciPy": {"value": riccati(sl.solve_discrete_are)}},
+            by.in_order(linalg.solve_discrete_are),
+            at.solved(at.discrete_riccati, at.discrete_riccati_matrices),
+            {
+                "SciPy": by.by_closed_loop(
+                    by.riccati(sl.solve_discrete_are), by.discrete_loop, by.discrete_lyapunov
+                )
+            },
         ),
     }
 
@@ -275,7 +134,7 @@ def tasks() -> dict[str, Task]:
 # --- The race ------------------------------------------------------------------------------------
 
 
-def truth(case: Case, mode: str) -> Any:
+def truth(case: at.Case, mode: str) -> Any:
     """What an answer must be; of a gradient, its inner product with the direction."""
     if mode == "value":
         return case.value
@@ -284,7 +143,7 @@ def truth(case: Case, mode: str) -> Any:
     return case.value, np.sum(case.u * case.along, axis=(-2, -1))
 
 
-def paired(answer: tuple, case: Case) -> tuple:
+def paired(answer: tuple, case: at.Case) -> tuple:
     """A gradient's inner product with the direction in its place."""
     out, gradient = answer
     pairs = zip(gradient, case.e, strict=True)
@@ -296,7 +155,7 @@ def run(name: str, task: Task, shape: tuple, rng: np.random.Generator) -> list[R
     case, rows = task.case(rng, shape), []
     product = functools.partial(jax.jit(jnp.matmul), *[jnp.asarray(case.u)] * 2)
     label = name if len(shape) == 2 else f"{name}, {shape[0]} of them"
-    contestants = {"dini": modes_of(task.f), **task.peers}
+    contestants = {"dini": by.modes_of(task.f), **task.peers}
     inputs = {"value": case.a, "jvp": (case.a, case.e), "gradient": (case.a, case.u)}
     for mode in MODES:
         args = inputs[mode]
@@ -322,7 +181,7 @@ def run(name: str, task: Task, shape: tuple, rng: np.random.Generator) -> list[R
 
 
 def summary(rows: list[Row]) -> None:
-    """Ours against the best peer of each cell."""
+    """Ours against the best peer of by.each cell."""
     ratios = {}
     for task, size in dict.fromkeys((row.task, row.size) for row in rows):
         cell = {r.name: r.median for r in rows if (r.task, r.size) == (task, size)}

@@ -8,8 +8,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array
 
 from dini.linalg._equation import Factors, Terms, Transformations, factorise, solve
-from dini.linalg._matrices import norm
-from dini.linalg._stein import once
+from dini.linalg._matrices import norm, once
 from dini.rules import custom_rule
 
 

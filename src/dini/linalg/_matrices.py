@@ -86,3 +86,12 @@ def each(fn: Callable, a: Inexact[Array, "... n n"]) -> Any:
     for _ in range(a.ndim - 2):
         fn = jax.vmap(fn)
     return fn(a)
+
+
+def once(where: Bool[Array, ""], fn: Callable[[], Any], otherwise: Any) -> Any:
+    """fn() where asked for: a loop of one step at most.
+
+    `jax.lax.cond` would take both branches in every lane of a batch.
+    """
+    step = lambda _: (jnp.asarray(False), fn())
+    return jax.lax.while_loop(lambda state: state[0], step, (where, otherwise))[1]

@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Inexact
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
 from dini.linalg._matrices import matrices, norm, product
+from dini.linalg._square_roots import inverse_and_size
 from dini.linalg._transformations import shifts
 
 
@@ -34,16 +35,13 @@ def signm(A: ArrayLike) -> Inexact[Array, "... n n"]:
 # Newton's iteration for X² = I from A: X ← (μ X + (μ X)⁻¹)/2, with μ = |det X|^(−1/n) to bring the
 # eigenvalues to size 1 while they are far from it.
 def _guess(a: Array) -> tuple[Array, Array]:
-    n = a.shape[0]
-    one = jnp.eye(n, dtype=a.dtype)
     eps = jnp.finfo(a.dtype).eps
 
     def step(state: tuple) -> tuple:
         x, off, k = state
-        lu, pivots = jax.scipy.linalg.lu_factor(x)
-        logdet = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(lu))))
-        scale = jnp.where(off > _NEAR, jnp.exp(-logdet / n), 1)
-        new = (scale * x + jax.scipy.linalg.lu_solve((lu, pivots), one) / scale) / 2
+        inverse, length = inverse_and_size(x)
+        scale = jnp.where(off > _NEAR, 1 / length, 1)
+        new = (scale * x + inverse / scale) / 2
         return new, norm(new - x) / norm(new), k + 1
 
     more = lambda s: (s[1] > eps**0.6) & (s[2] < _STEPS)

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Bool, Float, Inexact
 
 from dini.linalg._matrices import norm, product
 
@@ -32,9 +32,9 @@ def square_root(
 
     def step(state: tuple) -> tuple:
         m, x, off, close, count = state
-        _, logdet = jnp.linalg.slogdet(jax.lax.stop_gradient(m))
-        mu = jnp.where(off > _FAR, jnp.exp(-logdet / (2 * n)), 1).astype(logdet.dtype)
-        inverse = jnp.linalg.inv(m) / mu**2
+        inverse, size = inverse_and_size(m)
+        mu = jnp.where(off > _FAR, size**-0.5, 1)
+        inverse = inverse / mu**2
         x = mu * (x + product(x, inverse)) / 2
         m = (one + (mu**2 * m + inverse) / 2) / 2
         off = norm(m - one)
@@ -48,3 +48,16 @@ def square_root(
     off = norm(a - one)
     _, x, _, close, _ = jax.lax.while_loop(more, step, (a, x, off + 1, zero, zero))
     return x, close == final
+
+
+def inverse_and_size(m: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Float[Array, ""]]:
+    """M⁻¹, and |det M|^(1/n), a constant for derivatives: both of one factorisation."""
+    factors = jax.scipy.linalg.lu_factor(jax.lax.stop_gradient(m))
+    size = jnp.exp(jnp.mean(jnp.log(jnp.abs(jnp.diagonal(factors[0])))))
+    inverse = jax.lax.custom_linear_solve(
+        lambda x: product(m, x),
+        jnp.eye(len(m), dtype=m.dtype),
+        lambda _, b: jax.scipy.linalg.lu_solve(factors, b),
+        lambda _, b: jax.scipy.linalg.lu_solve(factors, b, trans=1),
+    )
+    return inverse, size

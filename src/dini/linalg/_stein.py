@@ -1,14 +1,11 @@
 """X − W X V = F: by doubling, or by Schur forms."""
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact
 
-from dini.linalg._matrices import norm, product
+from dini.linalg._matrices import norm, once, product
 from dini.linalg._schur import schur
 
 
@@ -60,15 +57,6 @@ def stein(w: Array, v: Array | None, by_schur: Bool[Array, ""] | None) -> Stein:
 
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(forms))
     return Stein(w, v, by_schur, once(by_schur, forms, blank))
-
-
-def once(where: Bool[Array, ""], fn: Callable[[], Any], otherwise: Any) -> Any:
-    """fn() where asked for: a loop of one step at most.
-
-    `jax.lax.cond` would take both branches in every lane of a batch.
-    """
-    step = lambda _: (jnp.asarray(False), fn())
-    return jax.lax.while_loop(lambda state: state[0], step, (where, otherwise))[1]
 
 
 # X = Σ Wʲ F Vʲ converges if ρ(W) ρ(V) < 1, and doubles its terms with X ← X + W X V, W ← W²,
