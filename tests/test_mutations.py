@@ -297,11 +297,11 @@ LINALG = {
         "y = self.stein.solve(g.T)",
         f"{EQUATIONS}derivatives_agree_with_forty_digits[sylvester]",
     ),
-    "solvent that is not minimal": (
+    "solution that does not stabilise": (
         "linalg/_implicit.py",
         "good = factors.regular & (last <= eps**0.4 * norm(x))",
-        "good = last <= eps**0.4 * norm(x)",
-        f"{EQUATIONS}quadratic_has_a_minimal_solvent_where_a_circle_parts_the_eigenvalues",
+        "good = last <= jnp.inf",
+        f"{EQUATIONS}riccati_without_a_stabilising_solution",
     ),
     "parts in reverse": (
         "rules/_matrix_function.py",

@@ -15,7 +15,7 @@ STACK = jnp.stack([jnp.asarray(a) for a in MATRICES.values()])
 
 
 NO_LOGARITHM = {
-    "negative eigenvalue": [[1.0, 0.0], [0.0, -1.0]],
+    "negative eigenvalue": [[1.3, 0.4], [0.2, -0.7]],
     "two negative eigenvalues": [[-1.0, 0.0], [0.0, -1.0]],
     "zero": [[0.0, 0.0], [0.0, 0.0]],
     "nilpotent": [[0.0, 1.0], [0.0, 0.0]],
