@@ -67,4 +67,4 @@ def derivative(function, a, *directions):
             moved = sum((s * h * e for s, e in zip(signs, along, strict=True)), a)
             total += math.prod(signs) * f(moved)
         out = total / (2 * h) ** len(along)
-        return np.array(out.tolist(), dtype=complex).real
+        return np.real(np.array(out.tolist(), dtype=complex))

@@ -1,6 +1,6 @@
 """Eigenvalues and eigenvectors of a symmetric or Hermitian matrix."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,18 @@ class EighResult(NamedTuple):
 
     eigenvalues: Float[Array, "... n"]
     eigenvectors: Inexact[Array, "... n n"]
+
+
+@overload
+def eigh(
+    a: Inexact[ArrayLike, "... n n"], *, eigvals_only: Literal[False] = False
+) -> EighResult: ...
+
+
+@overload
+def eigh(
+    a: Inexact[ArrayLike, "... n n"], *, eigvals_only: Literal[True]
+) -> Float[Array, "... n"]: ...
 
 
 def eigh(

@@ -13,7 +13,7 @@ from dini.rules import matrix_function
 def inv(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     """The inverse of a matrix, by LU factorisation.
 
-    What is badly conditioned has to prove itself: A is regular where |I − A C| < 1 or |I − C A| < 1.
+    What is ill-conditioned has to prove itself: A is regular where |I − A C| < 1 or |I − C A| < 1.
 
     Args:
         A: matrices, real or complex.

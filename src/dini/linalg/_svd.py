@@ -1,7 +1,7 @@
 """Singular values and vectors."""
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,20 @@ class SVDResult(NamedTuple):
     U: Inexact[Array, "... m p"]
     S: Float[Array, "... k"]
     Vh: Inexact[Array, "... q n"]
+
+
+@overload
+def svd(
+    a: Inexact[ArrayLike, "... m n"],
+    full_matrices: bool = True,
+    compute_uv: Literal[True] = True,
+) -> SVDResult: ...
+
+
+@overload
+def svd(
+    a: Inexact[ArrayLike, "... m n"], full_matrices: bool = True, *, compute_uv: Literal[False]
+) -> Float[Array, "... k"]: ...
 
 
 def svd(
