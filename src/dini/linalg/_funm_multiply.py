@@ -1,5 +1,6 @@
 """The action of a function of a large matrix."""
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ def funm_multiply(
     B: ArrayLike,
     f: Callable,
     *,
-    depth: int = 32,
+    depth: int = 64,
     rtol: float | None = None,
 ) -> Inexact[Array, "..."]:
     """The product f(A) B by products of A with vectors, for a large A.
@@ -43,15 +44,14 @@ def funm_multiply(
             differentiated too.
         depth: the number of vectors, n being enough. A derivative takes 2 `depth` of matrices of
             size 2n.
-        rtol: how large the last quarter of f(H) e₁ may be, relative to the largest of it. By
-            default ε^(2/3), 4e-11 in double precision: where the terms fall off geometrically
-            the error is then ε^(8/9).
+        rtol: how large the last eighth of f(H) e₁ may be, relative to the largest of it: an
+            estimate of the relative error, and by default ε^(2/3), 4e-11 in double precision.
 
     Returns:
-        f(A) B, with the shape of B. NaN, with what depends on it, for a column that has not
-        converged at this depth, where f(H) is NaN, and where f(H) does not commute with H, as with
-        an f of symmetric matrices alone. Convergence is judged by what is left out next to |f(A) b|:
-        an eigenvector that b has less than that of is not seen.
+        f(A) B, with the shape of B. NaN for a column that has not converged at this depth, where
+        f(H) is NaN, and where f(H) does not commute with H to rtol, as with an f of symmetric
+        matrices alone; derivatives are judged alike. What is judged is what the last vectors add:
+        an eigenvector of which b has less than rtol is not waited for.
 
     Raises:
         TypeError: for an A that is not square, or an f that does not keep the shape, or makes real
@@ -130,14 +130,15 @@ class _Krylov(eqx.Module):
 
 def _krylov(f: Callable, depth: int, rtol: float | None, dtype: Any) -> _Krylov:
     depth = operator.index(depth)
-    rtol = float(jnp.finfo(dtype).eps) ** (2 / 3) if rtol is None else float(rtol)
-    if depth < 1 or not rtol > 0:
+    accepted = float(jnp.finfo(dtype).eps) ** (2 / 3) if rtol is None else float(rtol)
+    if depth < 1 or not accepted > 0:
         raise ValueError(
-            f"dini.linalg.funm_multiply: depth and rtol must be positive, and are {depth}, {rtol}."
+            "dini.linalg.funm_multiply: depth and rtol must be positive, and are "
+            f"{depth} and {accepted}."
         )
-    if any(map(eqx.is_array, jtu.tree_leaves(f))):  # a module: its arrays as captured ones
-        return _Krylov(lambda h: f(h), depth, rtol)
-    return _Krylov(f, depth, rtol)
+    # The arrays of a module are as if captured: the rule finds those.
+    is_tree = any(map(eqx.is_array, jtu.tree_leaves(f)))
+    return _Krylov(functools.partial(f) if is_tree else f, depth, accepted)
 
 
 # The derivatives of φ(θ, u, b) = uᵀ f(A(θ)) b. With f(M) = [[f(A), L(A, Ȧ)], [0, f(A)]] for

@@ -18,7 +18,7 @@ def funm_trace(
     key: Array,
     *,
     samples: int = 32,
-    depth: int = 32,
+    depth: int = 64,
     rtol: float | None = None,
 ) -> tuple[Inexact[Array, "..."], Float[Array, "..."]]:
     """An estimate of tr f(A) by products of A with vectors, and its standard error.
@@ -30,7 +30,7 @@ def funm_trace(
     Args:
         A: a matrix, of shape (..., n, n), or a Lineax operator of vectors of shape (n,).
         f: a function of square matrices, as for `funm_multiply`.
-        key: a PRNG key, or a stack of none: the same vectors serve all matrices.
+        key: a PRNG key; the same vectors serve all matrices.
         samples: how many vectors. The variance of one is 2 |S − diag S|² (Frobenius' norm), S the
             symmetric part of a real f(A); a diagonal f(A) has its trace from any.
         depth: as for `funm_multiply`.

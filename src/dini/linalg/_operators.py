@@ -57,10 +57,10 @@ def balanced(a: Operator, dot: PyTree, like: Array) -> tuple[Block, Float[Array,
     """The block matrix with Ȧ/s in the place of Ȧ, and the power of 2 that brings it to A's size.
 
     A Krylov basis of the block holds both halves of its vectors, each to the precision of the
-    larger one. The sizes are those of the products with a random vector.
+    larger one. The sizes are those of the products with a vector of no structure.
     """
-    probe = jax.random.normal(jax.random.key(0), like.shape, jnp.finfo(like.dtype).dtype)
-    products = _with_tangent(a, dot, probe.astype(like.dtype))
+    probe = jnp.cos(jnp.arange(like.size, dtype=like.real.dtype) ** 2).astype(like.dtype)
+    products = _with_tangent(a, dot, probe)
     of_a, of_dot = (jnp.max(jnp.abs(jax.lax.stop_gradient(x)), initial=0) for x in products)
     over = of_dot / of_a
     _, power = jnp.frexp(jnp.where((over > 0) & jnp.isfinite(over), over, 1))
