@@ -18,9 +18,9 @@ class Basis(NamedTuple):
     size: Inexact[Array, ""]  # |b|
 
 
-# A library's Arnoldi iteration (matfree 0.6.3) was measured: it divides by zero where the space is
-# found to be invariant, refuses a depth beyond n, and has no forward mode with its adjoint, nor a
-# finite derivative without it at such a space. Ours is not differentiated through.
+# matfree's iteration (0.6.3) was measured in its place. It gives NaN where b is an eigenvector or
+# zero, refuses a depth beyond n, returns float64 for float32, and with its adjoint has no forward
+# mode, hence no Hessian but reverse over reverse. Ours is not differentiated through.
 def arnoldi(mv: Callable, b: Inexact[Array, " n"], depth: int) -> Basis:
     """An orthonormal basis of span(b, A b, A² b, …): the factors Q R of (b, A v₁, A v₂, …).
 
