@@ -39,7 +39,7 @@ jax.monitoring.register_event_duration_secs_listener(
 
 def resolvent(h):
     """No polynomial, and defined for all the matrices above."""
-    return jnp.linalg.inv(4 * jnp.eye(len(h), dtype=h.dtype) - h)
+    return jnp.linalg.inv(4 * jnp.eye(h.shape[-1], dtype=h.dtype) - h)
 
 
 def dense(a, b):
@@ -153,13 +153,14 @@ def test_nan_instead_of_a_wrong_number():
     of_symmetric = lambda h: resolvent((h + h.T) / 2)
     symmetric = (A + A.T) / 2
     value = lambda a, depth, f: linalg.funm_multiply(a, B[:, 0], f, depth=depth)
-    shallow, not_symmetric, right = jax.jit(
+    (shallow, of_zero), not_symmetric, right = jax.jit(
         lambda: (
-            value(A, 5, resolvent),
+            jax.vmap(lambda b: linalg.funm_multiply(A, b, resolvent, depth=5))(B.T[::2]),
             value(A, 12, of_symmetric),
             value(symmetric, 12, of_symmetric),
         )
     )()
+    assert_close(of_zero, jnp.zeros(N))
     assert all_nan(shallow)
     assert all_nan(not_symmetric)
     assert_close(right, dense(symmetric, B[:, 0]), 1e-12)
@@ -171,6 +172,8 @@ def test_nan_of_derivatives_and_outside_the_domain():
     assert all_nan(jax.grad(lambda a: jnp.sum(shallow(a, b)))(A))
     assert all_nan(jax.jvp(lambda a: shallow(a, b), (A,), (E,))[1])
     assert all_nan(jax.grad(lambda b: jnp.sum(shallow(A, b)))(b))
+    of_zero = lambda a: jnp.sum(shallow(a, B)[:, 2])
+    assert_close(jax.grad(of_zero)(A), jnp.zeros_like(A))
     assert all_nan(linalg.funm_multiply(A, b, lambda h: linalg.spectral_function(h, "exp")))
     negative = A - 2 * jnp.outer(_TURN[:, 0], _TURN[:, 0])
     assert float(jnp.min(jnp.linalg.eigvals(negative).real)) < 0

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, ArrayLike, Bool, Inexact
 
 from dini.linalg._matrices import norm, product
 
@@ -59,24 +59,28 @@ def arnoldi(mv: Callable, b: Inexact[Array, " n"], depth: int) -> Basis:
 
 
 def first_column(
-    f: Callable, h: Inexact[Array, "m m"], whole: bool, rtol: float
+    f: Callable, h: Inexact[Array, "m m"], exact: Bool[ArrayLike, ""], rtol: float
 ) -> Inexact[Array, " m"]:
-    """f(H) e₁; NaN where its last numbers are no small part, and the space is not the whole."""
+    """f(H) e₁; NaN where its last numbers are no small part and it is not known to be exact."""
     y = _of_small(f, h, rtol)[:, 0]
-    return jnp.where(whole | _fades(y, y, rtol), y, jnp.nan)
+    return jnp.where(exact | _fades(y, y, rtol), y, jnp.nan)
 
 
 # f([[G, E], [0, Hᵀ]]) has Σ c_k Σ Gⁱ E (Hᵀ)^(k−1−i) in its upper right block, f(x) = Σ c_k xᵏ.
 def corner(
-    f: Callable, g: Inexact[Array, "m m"], h: Inexact[Array, "m m"], whole: bool, rtol: float
+    f: Callable,
+    g: Inexact[Array, "m m"],
+    h: Inexact[Array, "m m"],
+    exact: bool | Array,
+    rtol: float,
 ) -> Inexact[Array, "m m"]:
-    """That block for E = e₁ e₁ᵀ; NaN where its last rows or columns are no small part."""
+    """That block for E = e₁ e₁ᵀ; NaN where its last rows or columns are no small part, as above."""
     m = len(h)
     size = jnp.maximum(norm(g), norm(h))
     size = jnp.where(size > 0, size, 1).astype(h.dtype)
     e = jnp.zeros_like(h).at[0, 0].set(size)
     x = _of_small(f, jnp.block([[g, e], [jnp.zeros_like(h), h.T]]), rtol)[:m, m:] / size
-    return jnp.where(whole | (_fades(x, x, rtol) & _fades(x.T, x, rtol)), x, jnp.nan)
+    return jnp.where(exact | (_fades(x, x, rtol) & _fades(x.T, x, rtol)), x, jnp.nan)
 
 
 # What is left out is about as large as the last that is taken in; of functions that are even or odd

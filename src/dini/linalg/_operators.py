@@ -32,6 +32,11 @@ class Transposed(eqx.Module):
         return jax.linear_transpose(self.of.mv, vector)(vector)[0]
 
 
+def transposed(a: PyTree) -> PyTree:
+    """Aᵀ, of an operator or of a tangent of one."""
+    return a.of if isinstance(a, Transposed) else Transposed(a)
+
+
 class Block(eqx.Module):
     """[[A, Ȧ], [0, A]], with Ȧ x = ∂θ(A(θ) x) θ̇."""
 
