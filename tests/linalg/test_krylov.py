@@ -85,18 +85,15 @@ def test_modes_and_orders_in_every_lane(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [float, complex])
-def test_where_the_space_is_whole_and_complex(kind):
-    turn = jnp.asarray(1 if kind is float else 1 + 0.5j)
-    at = turn * A, turn * B
-    for name, look in looks(at_depth(99)).items():
-        assert_close(jax.jit(look)(*at), jax.jit(looks(dense)[name])(*at), 1e-12)
+@pytest.mark.parametrize("name", ["jvp", "vjp", "fwd rev", "rev rev"])
+def test_complex_where_the_space_is_whole(name):
+    at = (1 + 0.5j) * A, (1 - 0.3j) * B
+    assert_close(*(jax.jit(looks(f)[name])(*at) for f in (at_depth(99), dense)), 1e-12)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["expm", "logm", "sqrtm", "inv_sqrtm", "inv"])
-def test_functions_of_a_matrix_too_large_for_its_space_to_be_whole(name):
-    n, f = 120, getattr(linalg, name)
+def test_logarithm_from_a_part_of_the_space():
+    n, f = 120, linalg.logm
     noise = _random.normal(size=(2, n, n)) / np.sqrt(n)
     a, e, b = jnp.asarray(4 * np.eye(n) + noise[0]), jnp.asarray(noise[1]), jnp.ones(n)
     u = jnp.sin(jnp.arange(n))
@@ -132,38 +129,37 @@ def test_operator_of_many_numbers():
 
 
 @pytest.mark.slow
-def test_operator_in_all_modes():
+def test_operator_with_parameters():
     n = 300
     b = np.exp(-(((np.arange(n) - 100) / 9) ** 2))
     expected, moved = diffusion(n, 3.0, b)
     b = jnp.asarray(b)
     assert_close(jax.jvp(lambda k: diffused(k, b), (3.0,), (1.0,)), (expected, moved), 1e-11)
     u = jnp.exp(-jnp.arange(n) / 100.0)
-    assert_close(jax.grad(lambda k: u @ diffused(k, b))(3.0), u @ moved, 1e-11)
 
     def by_matrix(kappa, b, shift):
         one = lambda k: jnp.eye(n, k=k)
         return linalg.expm(kappa * ((1 + shift) * one(1) + (1 - shift) * one(-1) - 2 * one(0))) @ b
 
-    hessian = lambda f: jax.jit(jax.hessian(lambda p: u @ f(p[0], b, p[1])))(jnp.array([3.0, 0.2]))
-    assert_close(hessian(diffused), hessian(by_matrix), 1e-9)
+    gradient = lambda f: jax.jit(jax.grad(lambda k, shift: u @ f(k, b, shift), (0, 1)))(3.0, 0.2)
+    assert_close(gradient(diffused), gradient(by_matrix), 1e-10)
+
+
+def of_symmetric(h):
+    return resolvent((h + h.T) / 2)
 
 
 def test_nan_instead_of_a_wrong_number():
-    of_symmetric = lambda h: resolvent((h + h.T) / 2)
-    symmetric = (A + A.T) / 2
-    value = lambda a, depth, f: linalg.funm_multiply(a, B[:, 0], f, depth=depth)
-    (shallow, of_zero), not_symmetric, right = jax.jit(
+    value = lambda b, depth, f: linalg.funm_multiply(A, b, f, depth=depth)
+    (shallow, of_zero), not_symmetric = jax.jit(
         lambda: (
-            jax.vmap(lambda b: linalg.funm_multiply(A, b, resolvent, depth=5))(B.T[::2]),
-            value(A, 12, of_symmetric),
-            value(symmetric, 12, of_symmetric),
+            jax.vmap(lambda b: value(b, 5, resolvent))(B.T[::2]),
+            value(B[:, 0], 12, of_symmetric),
         )
     )()
-    assert_close(of_zero, jnp.zeros(N))
     assert all_nan(shallow)
+    assert_close(of_zero, jnp.zeros(N))
     assert all_nan(not_symmetric)
-    assert_close(right, dense(symmetric, B[:, 0]), 1e-12)
 
 
 @pytest.mark.slow
@@ -175,6 +171,8 @@ def test_nan_of_derivatives_and_outside_the_domain():
     of_zero = lambda a: jnp.sum(shallow(a, B)[:, 2])
     assert_close(jax.grad(of_zero)(A), jnp.zeros_like(A))
     assert all_nan(linalg.funm_multiply(A, b, lambda h: linalg.spectral_function(h, "exp")))
+    symmetric = (A + A.T) / 2
+    assert_close(at_depth(12, of_symmetric)(symmetric, b), dense(symmetric, b), 1e-12)
     negative = A - 2 * jnp.outer(_TURN[:, 0], _TURN[:, 0])
     assert float(jnp.min(jnp.linalg.eigvals(negative).real)) < 0
     assert all_nan(linalg.funm_multiply(negative, b, linalg.logm))
@@ -195,9 +193,8 @@ def test_shapes_and_dtypes():
 @pytest.mark.slow
 def test_batches_of_matrices_and_of_columns():
     f = at_depth(8)
-    assert_close(
-        f(LANES[:4].reshape(2, 2, N, N), B), dense(LANES[:4].reshape(2, 2, N, N), B), 1e-12
-    )
+    batch = LANES[:4].reshape(2, 2, N, N)
+    assert_close(f(batch, B), jnp.linalg.inv(4 * jnp.eye(N) - batch) @ B, 1e-12)
     operator = lx.MatrixLinearOperator(LANES[0] + 0j)
     assert_close(f(operator, B), dense(LANES[0] + 0j, B), 1e-12)
     tagged = lx.MatrixLinearOperator((A + A.T) / 2, lx.symmetric_tag)
@@ -209,16 +206,18 @@ def test_batches_of_matrices_and_of_columns():
 
 @pytest.mark.slow
 def test_what_f_captures_is_differentiated():
-    def power(t, a, b=B[:, 0], multiply=linalg.funm_multiply):
-        return multiply(a, b, lambda h: linalg.fractional_matrix_power(h, t))
+    def of(multiply, pole, a):
+        return jnp.sum(
+            jnp.sin(multiply(a, B[:, 0], lambda h: resolvent(h - pole * jnp.eye(len(h)))))
+        )
 
-    ours = lambda t, a: jnp.sum(jnp.sin(power(t, a)))
-    theirs = lambda t, a: jnp.sum(jnp.sin(power(t, a, multiply=lambda a, b, f: f(a) @ b)))
     at, dot = (jnp.asarray(0.3), A), (jnp.asarray(1.0), E)
-    for f in (lambda g: jax.grad(g, (0, 1)), lambda g: lambda *x: jax.jvp(g, x, dot)[1]):
-        assert_close(f(ours)(*at), f(theirs)(*at), 1e-11)
-    hvp = lambda g: jax.jvp(jax.grad(g, (0, 1)), at, dot)[1]
-    assert_close(hvp(ours), hvp(theirs), 1e-10)
+
+    def look(multiply):
+        gradient = jax.grad(lambda *x: of(multiply, *x), (0, 1))
+        return jax.jvp(gradient, at, dot)
+
+    assert_close(look(linalg.funm_multiply), look(lambda a, b, f: f(a) @ b), 1e-11)
 
 
 @pytest.mark.slow
@@ -227,7 +226,7 @@ def test_second_call_compiles_nothing():
     gradient = jax.grad(lambda a, b: jnp.sum(U * f(a, b)), (0, 1))
 
     def all_of(a):
-        return f(a, B), jax.jvp(f, (a, B), (E, D)), jax.jvp(gradient, (a, B), (G, W))
+        return f(a, B), jax.jvp(f, (a, B), (E, D)), gradient(a, B)
 
     jax.block_until_ready(all_of(A))
     event = "/jax/core/compile/backend_compile_duration"
@@ -236,6 +235,7 @@ def test_second_call_compiles_nothing():
     assert _compiled[event] == before
 
 
+@pytest.mark.slow
 def test_trace_and_its_derivative():
     key, samples = jax.random.key(3), 6
     z = jax.random.rademacher(key, (N, samples), float)
@@ -266,10 +266,6 @@ def test_log_determinant():
     inverse = np.linalg.inv(a)
     spread = np.linalg.norm(inverse @ e @ inverse) * np.sqrt(2 / 24)
     assert abs(jnp.sum(gradient * e) - np.trace(inverse @ e)) < 4 * spread * 3
-    diagonal = lx.DiagonalLinearOperator(jnp.linspace(1.0, 5.0, n))
-    estimate, error = linalg.funm_trace(diagonal, linalg.logm, key, samples=3, depth=48)
-    assert_close(estimate, jnp.sum(jnp.log(diagonal.diagonal)), 1e-10)
-    assert float(error) < 1e-8
 
 
 def test_what_does_not_fit_is_refused():
@@ -307,6 +303,3 @@ def test_beside_matfree():
 def test_check_rule():
     a = A[:4, :4]
     dini.testing.check_rule(at_depth(4), a, B[:4, 0], order=2)
-    key = jax.random.key(1)
-    trace = lambda a: linalg.funm_trace(a, resolvent, key, samples=3, depth=4)[0]
-    dini.testing.check_rule(trace, a, order=2)
