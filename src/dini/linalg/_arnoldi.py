@@ -71,7 +71,7 @@ def corner(
     f: Callable,
     g: Inexact[Array, "m m"],
     h: Inexact[Array, "m m"],
-    exact: bool | Array,
+    exact: Bool[ArrayLike, ""],
     rtol: float,
 ) -> Inexact[Array, "m m"]:
     """That block for E = e₁ e₁ᵀ; NaN where its last rows or columns are no small part, as above."""

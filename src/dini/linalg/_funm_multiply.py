@@ -37,7 +37,7 @@ def funm_multiply(
         f: a function of square matrices, (m, m) → (m, m), such as `linalg.logm`: of general ones,
             since H is not symmetric, and defined where the eigenvalues of H lie. That is in the
             field of values of A, which is wider than its spectrum. Arrays that it captures are
-            differentiated too.
+            differentiated too. Outside `jit` a function made anew is compiled anew.
         depth: the number of vectors, n being enough. A derivative takes 2 `depth` of matrices of
             size 2n.
         rtol: how large the last eighth of f(H) e₁ may be, relative to the largest of it: an
