@@ -71,7 +71,7 @@ def looks(f):
     }
 
 
-_SLOW = "value", "fwd fwd", "fwd rev", "rev fwd", "rev rev"
+_SLOW = "value", "jvp", "fwd fwd", "fwd rev", "rev fwd", "rev rev"
 
 
 @pytest.mark.parametrize("name", slow_among(looks(dense), *_SLOW))
