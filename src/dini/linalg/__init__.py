@@ -5,6 +5,8 @@ from dini.linalg._eigh import eigh as eigh
 from dini.linalg._expm import expm as expm
 from dini.linalg._expm_multiply import expm_multiply as expm_multiply
 from dini.linalg._fractional_matrix_power import fractional_matrix_power as fractional_matrix_power
+from dini.linalg._funm_multiply import funm_multiply as funm_multiply
+from dini.linalg._funm_trace import funm_trace as funm_trace
 from dini.linalg._inv import inv as inv
 from dini.linalg._logm import logm as logm
 from dini.linalg._lyapunov import (
