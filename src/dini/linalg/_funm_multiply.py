@@ -50,9 +50,10 @@ def funm_multiply(
         an eigenvector of which b has less than rtol is not waited for.
 
     Raises:
-        TypeError: for an A that is not square, or an f that does not keep the shape, or makes real
-            matrices complex.
-        ValueError: for a B that does not fit A, or a depth or rtol that is not positive.
+        TypeError: for an operator that is not square, or an f that does not keep the shape, or
+            makes real matrices complex.
+        ValueError: for a matrix that is not square, a B that does not fit A, or a depth or rtol
+            that is not positive.
 
     References: Saad, Analysis of some Krylov subspace approximations to the matrix exponential
     operator (1992); Higham, Functions of Matrices (2008), chapter 13; Kandolf, Koskela, Relton and
@@ -64,7 +65,7 @@ def funm_multiply(
         shape, kind, most_axes = *_structure(A), 2
         kind = jnp.promote_types(kind, jnp.complex64) if jnp.iscomplexobj(b) else kind
     else:
-        A = square(A, "funm_multiply")
+        A = square("funm_multiply", A)
         shape, kind, most_axes = A.shape, jnp.result_type(A, b), b.ndim
         A = A.astype(jnp.result_type(A, jnp.finfo(kind).dtype))
     if b.ndim == 0 or b.ndim > most_axes or b.shape[-2:][0] != shape[-1]:

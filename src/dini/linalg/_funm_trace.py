@@ -52,7 +52,7 @@ def funm_trace(
     if isinstance(A, lx.AbstractLinearOperator):
         n, dtype = A.in_size(), jnp.result_type(*jax.tree.leaves(A.in_structure()))
     else:
-        A = square(A, "funm_trace")
+        A = square("funm_trace", A)
         n, dtype = A.shape[-1], A.dtype
     z = jax.random.rademacher(key, (n, samples), jnp.finfo(dtype).dtype)
     terms = jnp.sum(z * funm_multiply(A, z, f, depth=depth, rtol=rtol), axis=-2)

@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Bool, Float, Inexact
 
 from dini.linalg._matrices import each, marked, norm, once, product, square
 from dini.rules import matrix_function
@@ -13,19 +13,19 @@ from dini.rules import matrix_function
 def inv(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
     """The inverse of a matrix, by LU factorisation.
 
-    What is ill-conditioned has to prove itself: A is regular where |I − A C| < 1 or |I − C A| < 1.
-
     Args:
         A: matrices, real or complex.
 
     Returns:
-        A⁻¹, of the shape and dtype of A; NaN, with its derivatives, where A is singular to working
-        precision or not finite.
+        A⁻¹, of the shape and dtype of A; NaN, with its derivatives, where A is not finite, or is
+        singular to working precision: n ε ρ(|A⁻¹| |A|) ≥ 1, the condition number under the best
+        scaling of rows and columns.
 
     Raises:
         TypeError, ValueError: for what is no square matrix of numbers.
 
-    Reference: Higham, Accuracy and Stability of Numerical Algorithms (2002), chapter 14.
+    References: Higham, Accuracy and Stability of Numerical Algorithms (2002), chapter 14; Bauer,
+    Optimally scaled matrices (1963).
     """
     return _inv(square("inv", A))
 
@@ -43,13 +43,19 @@ def _inv(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
 
 
 def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
-    c, one = jnp.linalg.inv(a), jnp.eye(len(a), dtype=a.dtype)
-    well = len(a) * jnp.finfo(a.dtype).eps * norm(a) * norm(c) < _WELL
+    c, rounding = jnp.linalg.inv(a), len(a) * jnp.finfo(a.dtype).eps
+    regular = rounding * norm(a) * norm(c) < 1
 
-    def proof() -> Bool[Array, ""]:
-        return jnp.minimum(norm(one - product(a, c)), norm(one - product(c, a))) < 1
+    def however_scaled() -> Bool[Array, ""]:
+        return rounding * _radius(product(jnp.abs(c), jnp.abs(a))) < 1
 
-    return marked(c, once(~well, proof, well))
+    return marked(c, once(~regular, however_scaled, regular))
 
 
-_WELL = 1e-3  # the bound n eps |A| |A⁻¹| of the error under which nothing needs a proof
+def _radius(m: Float[Array, "n n"]) -> Float[Array, ""]:
+    """A bound of the spectral radius, |M⁸|^(1/8)."""
+    size = norm(m)
+    power = m / size
+    for _ in range(3):
+        power = product(power, power)
+    return size * norm(power) ** 0.125
