@@ -14,7 +14,7 @@ import scipy.linalg as sl
 from matrix_cases import transposed
 
 
-def by_jax(f: Callable) -> dict[str, Callable]:
+def differentiated(f: Callable) -> dict[str, Callable]:
     """Plain differentiation of JAX's own function."""
     return modes_of(f)
 
@@ -32,7 +32,7 @@ def value_and_gradient(f: Callable, a: tuple, u: Any) -> tuple:
     return out, pullback(u)
 
 
-def by_block(f: Callable) -> dict[str, Callable]:
+def of_block(f: Callable) -> dict[str, Callable]:
     """SciPy's function of [[A, E], [0, A]]."""
 
     def block(a, e):
@@ -55,7 +55,7 @@ def of_transpose(pair: Callable, a: tuple, u: Any) -> tuple:
     return out, (transposed(along),)
 
 
-def by_frechet() -> dict[str, Callable]:
+def frechet() -> dict[str, Callable]:
     one = np.vectorize(sl.expm_frechet, signature="(n,n),(n,n)->(n,n),(n,n)")
     return {
         "value": sl.expm,
@@ -64,7 +64,7 @@ def by_frechet() -> dict[str, Callable]:
     }
 
 
-def by_sylvester(f: Callable) -> dict[str, Callable]:
+def root(f: Callable) -> dict[str, Callable]:
     """SciPy's root, and S L + L S = E."""
     solve = np.vectorize(sl.solve_sylvester, signature="(m,m),(n,n),(m,n)->(m,n)")
 
@@ -79,7 +79,7 @@ def by_sylvester(f: Callable) -> dict[str, Callable]:
     }
 
 
-def by_solver(
+def linear_equation(
     f: Callable, rhs: Callable, adjoint: Callable, pulled: Callable
 ) -> dict[str, Callable]:
     """SciPy's linear equation f(*a), and once more for each derivative.
@@ -99,7 +99,7 @@ def by_solver(
     return {"value": f, "jvp": along, "gradient": gradient}
 
 
-def by_closed_loop(f: Callable, loop: Callable, linear: Callable) -> dict[str, Callable]:
+def closed_loop(f: Callable, loop: Callable, linear: Callable) -> dict[str, Callable]:
     """SciPy's Riccati equation; its derivative by the Lyapunov equation of the closed loop."""
 
     def along(a, e):
@@ -125,7 +125,7 @@ def discrete_loop(x, a, b, r):
     return gain, closed, x @ closed
 
 
-def by_torch() -> dict[str, Callable]:
+def torch_exponential() -> dict[str, Callable]:
     import torch  # noqa: PLC0415  where it is installed
 
     f = torch.linalg.matrix_exp
@@ -148,7 +148,7 @@ def each(f: Callable, signature: str) -> Callable:
     return np.vectorize(f, signature=signature)
 
 
-def by_eigh(a):
+def exp_by_eigh(a):
     """What one writes today: JAX differentiates the eigenvectors."""
     w, v = jnp.linalg.eigh(a)
     return (v * jnp.exp(w)[..., None, :]) @ jnp.swapaxes(v, -1, -2)
@@ -172,9 +172,9 @@ continuous_lyapunov = each(sl.solve_continuous_lyapunov, PAIR)
 discrete_lyapunov = each(lambda a, q: sl.solve_discrete_lyapunov(a, q, method="bilinear"), PAIR)
 
 
-def by_sylvesters() -> dict[str, Callable]:
+def sylvester() -> dict[str, Callable]:
     """A X + X B = Q."""
-    return by_solver(
+    return linear_equation(
         solve_sylvester,
         lambda x, _, e: e[2] - e[0] @ x - x @ e[1],
         lambda a, u: solve_sylvester(transposed(a[0]), transposed(a[1]), u),
@@ -182,9 +182,9 @@ def by_sylvesters() -> dict[str, Callable]:
     )
 
 
-def by_lyapunovs() -> dict[str, Callable]:
+def lyapunov() -> dict[str, Callable]:
     """A X + X Aᵀ = Q."""
-    return by_solver(
+    return linear_equation(
         continuous_lyapunov,
         lambda x, _, e: e[1] - e[0] @ x - x @ transposed(e[0]),
         lambda a, u: continuous_lyapunov(transposed(a[0]), u),
@@ -192,9 +192,9 @@ def by_lyapunovs() -> dict[str, Callable]:
     )
 
 
-def by_steins() -> dict[str, Callable]:
+def stein() -> dict[str, Callable]:
     """A X Aᵀ − X + Q = 0."""
-    return by_solver(
+    return linear_equation(
         discrete_lyapunov,
         lambda x, a, e: e[1] + e[0] @ x @ transposed(a[0]) + a[0] @ x @ transposed(e[0]),
         lambda a, u: discrete_lyapunov(transposed(a[0]), u),

@@ -100,6 +100,6 @@ def test_lanes_dtypes_and_call_form():
 @pytest.mark.slow
 def test_rule_is_checked():
     check_rule(pair, CLOSE[0])
-    check_rule(pair, REPEATED)
-    check_rule(lambda a: eigh(a)[1] * jnp.sign(eigh(a)[1][:1]), CLOSE[0])
-    check_rule(pair, rotated(1, 1, 2, 5, basis=Z), order=1)
+    check_rule(pair, REPEATED, transforms=())
+    check_rule(lambda a: eigh(a)[1] * jnp.sign(eigh(a)[1][:1]), CLOSE[0], transforms=())
+    check_rule(pair, rotated(1, 1, 2, 5, basis=Z), order=1, transforms=())

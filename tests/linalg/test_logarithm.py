@@ -63,7 +63,8 @@ def test_powers():
 
 @pytest.mark.slow
 def test_check_rule():
-    dini.testing.check_rule(linalg.fractional_matrix_power, MATRICES["regular"], 0.7, order=2)
+    f = linalg.fractional_matrix_power
+    dini.testing.check_rule(f, MATRICES["regular"], 0.7, order=1, transforms=())
 
 
 @pytest.mark.slow

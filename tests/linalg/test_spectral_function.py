@@ -207,6 +207,7 @@ def test_wrong_arguments_are_refused():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_rule_is_checked(name):
     f = lambda a: spectral_function(a, FUNCTIONS[name][0])
-    check_rule(f, rotated(1, 1, 2))
-    check_rule(f, HERMITIAN[1], order=1)
+    transforms = ("jit", "vmap") if name == "log" else ()
+    check_rule(f, rotated(1, 1, 2), transforms=transforms)
+    check_rule(f, HERMITIAN[1], order=1, transforms=())
     assert no_nan(f(HARD))

@@ -123,7 +123,7 @@ def test_lanes_dtypes_and_refusals():
 @pytest.mark.slow
 def test_rule_is_checked():
     check_rule(top, REGULAR)
-    check_rule(top, DEFICIENT)
-    check_rule(all_of, REGULAR)
-    check_rule(all_of, REGULAR.T)
-    check_rule(top, REGULAR + 1j * H, order=1)
+    check_rule(top, DEFICIENT, order=1, transforms=())
+    check_rule(all_of, REGULAR, transforms=())
+    check_rule(all_of, REGULAR.T, order=1, transforms=())
+    check_rule(top, REGULAR + 1j * H, order=1, transforms=())
