@@ -70,6 +70,8 @@ def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     x, roots, found = jax.lax.while_loop(more, root, start)
     r = x - one
     nodes, weights = (jnp.asarray(c, r.real.dtype) for c in ((_NODES + 1) / 2, _WEIGHTS / 2))
-    fraction = lambda t, w: w * jnp.linalg.solve(one + t * r, r)
-    total = jnp.sum(jax.vmap(fraction)(nodes, weights), axis=0)
+    # One after the other: as a batch beside another loop they can stop jaxlib 0.10 for good on two
+    # cores, at n = 200 in a derivative.
+    add = lambda i, s: s + weights[i] * jnp.linalg.solve(one + nodes[i] * r, r)
+    total = jax.lax.fori_loop(0, len(nodes), add, jnp.zeros_like(r))
     return marked(jnp.ldexp(jnp.ones((), nodes.dtype), roots) * total, found & near(x))
