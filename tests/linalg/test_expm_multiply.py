@@ -97,16 +97,3 @@ def test_check_rule():
     f = linalg.expm_multiply
     dini.testing.check_rule(f, A, B[:, 0], order=2, transforms=())
     dini.testing.check_rule(f, A, B, 0.0, 1.5, 3, order=1, transforms=("vmap",))
-
-
-@pytest.mark.slow
-def test_scipy_own_tests(monkeypatch):
-    tests = pytest.importorskip("scipy.sparse.linalg.tests.test_expm_multiply")
-
-    def expm_multiply(a, b, *args, **kwargs):
-        return np.asarray(linalg.expm_multiply(jnp.asarray(a), jnp.asarray(b), *args, **kwargs))
-
-    monkeypatch.setattr(tests, "expm_multiply", expm_multiply)
-    tests.TestExpmActionSimple().test_matrix_vector_multiply()
-    tests.TestExpmActionInterval().test_expm_multiply_interval_vector()
-    tests.TestExpmActionInterval().test_expm_multiply_interval_matrix()

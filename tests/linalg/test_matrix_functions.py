@@ -193,14 +193,3 @@ def test_check_rule(name):
     order, transforms = (2, ("jit", "vmap")) if name == "expm" else (1, ())
     f, a = FUNCTIONS[name], MATRICES["regular"]
     dini.testing.check_rule(f, a, order=order, transforms=transforms)
-
-
-@pytest.mark.slow
-def test_scipy_own_tests(monkeypatch):
-    tests = pytest.importorskip("scipy.linalg.tests.test_matfuncs")
-    monkeypatch.setattr(tests, "expm", lambda a: np.asarray(linalg.expm(a)))
-    suite = tests.TestExpM()
-    for run in (suite.test_zero, suite.test_2x2_input, suite.test_nx2x2_input):
-        run()
-    for value in (1.0, 1.0 + 1j):
-        assert_close(linalg.expm(jnp.array([[value]])), np.exp([[value]]), 1e-15)

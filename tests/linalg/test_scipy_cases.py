@@ -11,6 +11,7 @@ import scipy.linalg
 
 from dini import linalg
 from tests.support.compare import all_nan
+from tests.support.processes import output
 
 # In a process of its own: SciPy's marks are unknown to a strict pytest.
 _SCRIPT = """
@@ -115,3 +116,43 @@ def test_empty_matrices():
         assert linalg.solve_sylvester(a, b, c).shape == c.shape
     assert linalg.sqrtm(np.zeros((2, 0, 0))).shape == (2, 0, 0)
     assert linalg.polar(np.zeros((0, 0)))[1].shape == (0, 0)
+
+
+# Tests of SciPy's by class, run on our functions. Left out are those of what is not ours: warnings,
+# complex results for real matrices, precisions that JAX lacks, the sign of a singular matrix (NaN),
+# and a matrix that must come back from its logarithm to 5e-5 in every entry, however small.
+_SUITES = """
+import numpy as np
+import jax
+from dini import linalg
+from scipy.linalg.tests import test_matfuncs as dense
+from scipy.sparse.linalg.tests import test_expm_multiply as action
+jax.config.update("jax_enable_x64", True)
+
+def ours(f):
+    return lambda a, *args, disp=None, **options: np.asarray(f(np.asarray(a), *args, **options))
+
+for name in ("expm", "logm", "sqrtm", "signm", "fractional_matrix_power"):
+    setattr(dense, name, ours(getattr(linalg, name)))
+action.expm_multiply = ours(linalg.expm_multiply)
+tests = {
+    dense.TestExpM: ["zero", "2x2_input", "nx2x2_input"],
+    dense.TestSignM: ["defective1", "defective2", "defective3"],
+    dense.TestLogM: [
+        "nils",
+        "complex_spectrum_real_logm",
+        "opposite_sign_complex_eigenvalues",
+        "round_trip_random_complex",
+    ],
+    dense.TestSqrtM: ["al_mohy_higham_2012_experiment_1", "bad", "gh17918", "empty_sizes"],
+    action.TestExpmActionSimple: ["matrix_vector_multiply"],
+    action.TestExpmActionInterval: ["expm_multiply_interval_vector"],
+}
+for suite, names in tests.items():
+    for name in names:
+        getattr(suite(), "test_" + name)()
+"""
+
+
+def test_suites_of_scipy():
+    output(_SUITES)
