@@ -43,5 +43,6 @@ def test_every_export_has_a_page() -> None:
     exports += [f"conditions.{name}" for name in vars(dini.conditions) if name[0].islower()]
     exports += [f"numeric.{name}" for name in vars(dini.numeric) if not name.startswith("_")]
     exports += [f"testing.{name}" for name in vars(dini.testing) if not name.startswith("_")]
+    exports += [f"linalg.{name}" for name in vars(dini.linalg) if name[0] != "_"]
     assert len(exports) > 10
     assert [name for name in exports if f"::: dini.{name}" not in docs] == []

@@ -167,7 +167,7 @@ OTHERS = {
     ),
     "adjoint of a matrix function": (
         "rules/_matrix_function.py",
-        "derivative(jnp.swapaxes(a, -1, -2), cotangent)",
+        "derivative(a, _transposed(cotangent))",
         "derivative(a, cotangent)",
         "tests/rules/test_matrix_function.py::test_host_function_inverts_the_derivative_of_its_inverse",
     ),
@@ -282,7 +282,71 @@ SOLVED = {
         "tests/solvers/test_continuation.py::test_continuation_stops_at_a_fold_and_tells_where[0.2]",
     ),
 }
-MUTATIONS = TRAPS | RULE | OTHERS | CHECKS | SOLVED
+EQUATIONS = "tests/linalg/test_equations.py::test_"
+HARD = "tests/linalg/test_matrix_functions.py::test_"
+LINALG = {
+    "sign of a matrix equation's tangent": (
+        "linalg/_implicit.py",
+        "factors, -b)",
+        "factors, b)",
+        f"{EQUATIONS}derivatives_agree_with_forty_digits[sqrtm]",
+    ),
+    "transpose of a matrix equation": (
+        "linalg/_equation.py",
+        "y = self.stein.transpose().solve(g.T)",
+        "y = self.stein.solve(g.T)",
+        f"{EQUATIONS}derivatives_agree_with_forty_digits[sylvester]",
+    ),
+    "solution that does not stabilise": (
+        "linalg/_implicit.py",
+        "good = factors.regular & (last <= eps**0.4 * norm(x))",
+        "good = last <= jnp.inf",
+        f"{EQUATIONS}riccati_without_a_stabilising_solution",
+    ),
+    "parts in reverse": (
+        "rules/_matrix_function.py",
+        "tuple(map(_transposed, reversed(parts)))",
+        "tuple(map(_transposed, parts))",
+        f"{HARD}derivatives_are_those_of_forty_digits[expm]",
+    ),
+    "overscaling": (
+        "linalg/_expm.py",
+        "more = halvings(size,",
+        "more = halvings(jnp.log2(n1),",
+        f"{HARD}expm_is_not_scaled_too_far",
+    ),
+    "coalescing eigenvalues": (
+        "linalg/_divided_differences.py",
+        "closer & jnp.isfinite(rounding), True)",
+        "False, True)",
+        "tests/linalg/test_spectral_function.py::test_derivatives_are_right_at_hard_matrices[log]",
+    ),
+    "vectors of a repeated eigenvalue": (
+        "linalg/_eigh.py",
+        "jnp.sum(_repeated(w), 0) == 1",
+        "jnp.sum(_repeated(w), 0) > 0",
+        "tests/linalg/test_eigh.py::test_vectors_of_a_repeated_eigenvalue_are_loud",
+    ),
+    "signs of an adjugate": (
+        "linalg/_det.py",
+        "return -1 if swaps % 2 else 1",
+        "return 1",
+        "tests/linalg/test_det.py::test_derivatives_are_right_at_any_rank",
+    ),
+    "no logarithm": (
+        "linalg/_logm.py",
+        "found & near(x))",
+        "jnp.asarray(True))",
+        "tests/linalg/test_logarithm.py::test_what_has_no_logarithm_is_nan_in_its_lane",
+    ),
+    "change of range": (
+        "linalg/_pinv.py",
+        "return x, beyond - product",
+        "return x, -product",
+        "tests/linalg/test_pinv.py::test_derivatives_are_right_at_deficient_rank",
+    ),
+}
+MUTATIONS = TRAPS | RULE | OTHERS | CHECKS | SOLVED | LINALG
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -1,6 +1,11 @@
 """Derivatives where JAX's own are wrong, wasteful or impossible."""
 
-from dini import conditions as conditions, numeric as numeric, testing as testing
+from dini import (
+    conditions as conditions,
+    linalg as linalg,
+    numeric as numeric,
+    testing as testing,
+)
 from dini.implicit import (
     Diagnosis as Diagnosis,
     Implicit as Implicit,

@@ -48,7 +48,15 @@ def inv(a):
     return jnp.linalg.inv(a)
 
 
+@functools.partial(dini.matrix_function, forward=True)
+def eighth_power(a):
+    """By a loop that JAX cannot transpose."""
+    square = lambda state: (state[0] + 1, state[1] @ state[1])
+    return jax.lax.while_loop(lambda state: state[0] < 3, square, (0, a))[1]
+
+
 FUNCTIONS = {
+    "forward": (eighth_power, lambda a: jnp.linalg.matrix_power(a, 8)),
     "block matrix": (dini.matrix_function(expm), expm),
     "frechet": (inv, jnp.linalg.inv),
     "host": (dini.matrix_function(Host()), None),
@@ -134,7 +142,10 @@ NESTINGS = {
 # The block matrix is put through all of them by `test_host_function_composes_with`.
 @pytest.mark.parametrize(
     ("name", "nesting"),
-    [*(("frechet", n) for n in NESTINGS), slow("block matrix", "reverse over reverse")],
+    [
+        *((f, n) for f in ("frechet", "forward") for n in NESTINGS),
+        slow("block matrix", "reverse over reverse"),
+    ],
 )
 def test_second_order_agrees_with_jax(name, nesting):
     f, plain = FUNCTIONS[name]

@@ -189,8 +189,10 @@ class _Pushforward:
         self.pullback = _Pullback(static)
 
     def __call__(self, arrays: PyTree[Array], x: tuple) -> PyTree:
-        rules, args, out, *_ = eqx.combine(arrays, self.static)
+        rules, args, out, _, moving = eqx.combine(arrays, self.static)
         if rules.tangent is not None:
+            if rules.symbolic_zeros:
+                x = jtu.tree_map(lambda moves, t: t if moves else None, moving, x)
             like = eqx.filter(out, eqx.is_inexact_array)
             return fit(
                 rules.tangent(out, args, x), like, f"{rules.name}: the tangent of the result"

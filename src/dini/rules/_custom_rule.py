@@ -50,12 +50,16 @@ class CustomRule(DecoratedFunction):
         self,
         tangent: Callable[[PyTree, tuple, tuple], PyTree],
         vjp: Callable[[PyTree, tuple, PyTree, tuple], tuple],
+        *,
+        symbolic_zeros: bool = False,
     ) -> None:
         """`tangent(out, primals, tangents)`, and `vjp(out, primals, cotangent, moving)` beside it.
 
-        Linear maps for sure; `moving` has True for the leaves whose cotangents are used.
+        Linear maps for sure; `moving` has True for the leaves whose cotangents are used. With
+        `symbolic_zeros` the tangent of a leaf that stands still is None.
         """
         self._rules |= {"tangent": tangent, "vjp": vjp}
+        self._symbolic_zeros = symbolic_zeros
 
     def defpartials(self, rule: Callable[..., tuple]) -> Callable:
         """`rule(out, *primals)` gives the elementwise partials, an array an argument."""

@@ -1,0 +1,61 @@
+"""The inverse of a matrix."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Inexact
+
+from dini.linalg._matrices import each, marked, norm, once, product, square
+from dini.rules import matrix_function
+
+
+def inv(A: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
+    """The inverse of a matrix, by LU factorisation.
+
+    Args:
+        A: matrices, real or complex.
+
+    Returns:
+        A⁻¹, of the shape and dtype of A; NaN, with its derivatives, where A is not finite, or is
+        singular to working precision: n ε ρ(|A⁻¹| |A|) ≥ 1, the condition number under the best
+        scaling of rows and columns.
+
+    Raises:
+        TypeError, ValueError: for what is no square matrix of numbers.
+
+    References: Higham, Accuracy and Stability of Numerical Algorithms (2002), chapter 14; Bauer,
+    Optimally scaled matrices (1963).
+    """
+    return _inv(square("inv", A))
+
+
+# A C = I  ⇒  E C + A L = 0  ⇒  L = −C E C.
+def _along(a: Inexact[Array, "... n n"], e: Inexact[Array, "... n n"]) -> Inexact[Array, "..."]:
+    c = _inv(a)
+    return -product(product(c, e), c)
+
+
+@jax.jit
+@functools.partial(matrix_function, frechet=_along)
+def _inv(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
+    return each(_of_one, a)
+
+
+def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    c, rounding = jnp.linalg.inv(a), len(a) * jnp.finfo(a.dtype).eps
+    regular = rounding * norm(a) * norm(c) < 1
+
+    def however_scaled() -> Bool[Array, ""]:
+        return rounding * _radius(product(jnp.abs(c), jnp.abs(a))) < 1
+
+    return marked(c, once(~regular, however_scaled, regular))
+
+
+def _radius(m: Float[Array, "n n"]) -> Float[Array, ""]:
+    """A bound of the spectral radius, |M⁸|^(1/8)."""
+    size = norm(m)
+    power = m / size
+    for _ in range(3):
+        power = product(power, power)
+    return size * norm(power) ** 0.125

@@ -1,0 +1,97 @@
+"""What functions of matrices share: the check of their arguments, products, norms, NaN."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
+
+
+def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
+    """The arguments as arrays of one inexact dtype.
+
+    Args:
+        name: what errors call the function.
+        shapes: the shapes that fit together, such as "a: m m, b: n n, q: m n".
+        **given: the arguments, by the names in `shapes`.
+
+    Raises:
+        TypeError: for an argument of no numbers.
+        ValueError: for shapes that do not fit; leading axes must broadcast.
+    """
+    arrays = {k: jnp.asarray(v) for k, v in given.items()}
+    for k, x in arrays.items():
+        if not jnp.issubdtype(x.dtype, jnp.number):
+            raise TypeError(f"dini.linalg.{name}: `{k}` must hold numbers, and is {x.dtype}.")
+    sizes: dict[str, int] = {}
+    fits = True
+    for part in shapes.split(","):
+        k, axes = part.split(":")
+        x, letters = arrays[k.strip()], axes.split()
+        fits = fits and x.ndim >= len(letters)
+        for letter, length in zip(letters, x.shape[x.ndim - len(letters) :], strict=False):
+            fits = fits and sizes.setdefault(letter, length) == length
+    try:
+        jnp.broadcast_shapes(*(x.shape[:-2] for x in arrays.values()))
+    except ValueError:
+        fits = False
+    if not fits:
+        got = ", ".join(f"{k}: {x.dtype}{list(x.shape)}" for k, x in arrays.items())
+        raise ValueError(
+            f"dini.linalg.{name} takes matrices of shapes that fit together ({shapes}), with "
+            f"leading axes that broadcast, and was given {got}."
+        )
+    dtype = jnp.result_type(*(x.dtype for x in arrays.values()), jnp.zeros(0, jnp.float16).dtype)
+    kind = jnp.promote_types(dtype, jnp.float32)
+    if all(not jnp.issubdtype(x.dtype, jnp.inexact) for x in arrays.values()):
+        kind = jnp.zeros(0).dtype
+    return [x.astype(kind) for x in arrays.values()]
+
+
+def square(name: str, a: ArrayLike) -> Inexact[Array, "... n n"]:
+    """The same for one square matrix, or a stack of them."""
+    return matrices(name, "A: n n", A=a)[0]
+
+
+def product(*factors: Inexact[Array, "... m n"]) -> Inexact[Array, "... m n"]:
+    """A B C … in full precision: accelerators round the factors of single ones by default."""
+    times = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    return functools.reduce(times, factors)
+
+
+def adjoint(a: Inexact[Array, "... m n"]) -> Inexact[Array, "... n m"]:
+    """Aᴴ."""
+    return jnp.conj(jnp.swapaxes(a, -1, -2))
+
+
+def hermitian_part(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
+    """(A + Aᴴ)/2, which JAX too takes for A in its functions of Hermitian matrices."""
+    return (a + adjoint(a)) / 2
+
+
+def norm(a: Inexact[Array, "m n"]) -> Float[Array, ""]:
+    """|A|₁, the largest column sum, which no square overflows; a constant for derivatives."""
+    return jnp.max(jnp.sum(jnp.abs(jax.lax.stop_gradient(a)), axis=0), initial=0)
+
+
+def marked(x: Inexact[Array, "..."], good: Bool[Array, ""]) -> Inexact[Array, "..."]:
+    """x, or NaN for it and for its derivatives."""
+    return x * jnp.where(good, 1, jnp.nan).astype(x.dtype)
+
+
+def each(fn: Callable, a: Inexact[Array, "... n n"]) -> Any:
+    """fn(A) for every matrix of a batch."""
+    for _ in range(a.ndim - 2):
+        fn = jax.vmap(fn)
+    return fn(a)
+
+
+def once(where: Bool[Array, ""], fn: Callable[[], Any], otherwise: Any) -> Any:
+    """fn() where asked for: a loop of one step at most.
+
+    `jax.lax.cond` would take both branches in every lane of a batch.
+    """
+    step = lambda _: (jnp.asarray(False), fn())
+    return jax.lax.while_loop(lambda state: state[0], step, (where, otherwise))[1]
