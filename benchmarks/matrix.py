@@ -1,6 +1,7 @@
 """Functions of matrices and matrix equations, in units of one matrix product of that size.
 
-    python benchmarks/matrix.py
+    python benchmarks/matrix.py            all tasks
+    python benchmarks/matrix.py logm inv   some, beside what was measured of the others
 
 Each task is a value, a derivative along one direction (with the value), or a gradient (with the
 value), at matrices with known eigenvectors or a known solution, so that every error is against the
@@ -11,6 +12,7 @@ them, the block matrix or a further equation where it does not), and PyTorch whe
 
 import functools
 import importlib.util
+import json
 import statistics
 import sys
 import time
@@ -23,7 +25,7 @@ import matrix_cases as at
 import matrix_peers as peer
 import numpy as np
 import scipy.linalg as sl
-from harness import Entry, Row, race, report
+from harness import RESULTS, Entry, Row, race, report
 
 from dini import linalg
 
@@ -204,16 +206,24 @@ def summary(rows: list[Row]) -> None:
             print(f"  {ratio:6.2f}  {task}, n = {size}")
 
 
+def measured_before() -> list[Row]:
+    path = RESULTS / "matrix.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    return [Row(**row) for row in rows]
+
+
 def main(names: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
-    rng, rows = np.random.default_rng(0), []
+    rng, rows = np.random.default_rng(0), {}
     for name, task in tasks().items():
         if not names or name in names:
-            for shape in SHAPES:
-                rows += run(name, task, shape, rng)
-    if not names:
-        report("matrix", rows)
-    summary(rows)
+            rows[name] = [row for shape in SHAPES for row in run(name, task, shape, rng)]
+        else:
+            ours = lambda row, name=name: row.task.split(":")[0] in (name, f"{name}, 256 of them")
+            rows[name] = list(filter(ours, measured_before()))
+    together = [row for some in rows.values() for row in some]
+    report("matrix", together)
+    summary(together)
 
 
 if __name__ == "__main__":
