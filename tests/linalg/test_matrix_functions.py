@@ -188,7 +188,7 @@ def test_what_is_no_square_matrix_is_refused(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", ["expm", "cosm", "sinhm", "inv", "logm"])
 def test_check_rule(name):
     order, transforms = (2, ("jit", "vmap")) if name == "expm" else (1, ())
     f, a = FUNCTIONS[name], MATRICES["regular"]
