@@ -31,7 +31,7 @@ from dini import linalg
 
 SHAPES = ((10, 10), (50, 50), (200, 200), (500, 500), (256, 10, 10))
 MODES = ("value", "jvp", "gradient")
-SECONDS = 1  # for the rounds of one task
+SECONDS = 0.4  # for the rounds of one task
 OF_BLOCKS, LIMIT = ("cosm", "logm", "power 0.3"), 50  # SciPy's derivatives: minutes beyond it
 
 
@@ -194,7 +194,7 @@ def summary(rows: list[Row]) -> None:
     """Ours against the best peer of each cell."""
     ratios = {}
     for task, size in dict.fromkeys((row.task, row.size) for row in rows):
-        cell = {r.name: r.median for r in rows if (r.task, r.size) == (task, size)}
+        cell = {r.name: r.ratio for r in rows if (r.task, r.size) == (task, size)}
         peers = [t for name, t in cell.items() if name not in ("dini", "product")]
         if peers:
             ratios[task, size] = cell["dini"] / min(peers)
