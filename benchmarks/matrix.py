@@ -61,6 +61,19 @@ def tasks() -> dict[str, Task]:
     return {
         "expm": Task(linalg.expm, at.spectral(*exponential, -2.0, 2.0), expm_peers),
         "expm, large": Task(linalg.expm, at.spectral(*exponential, -30.0, 3.0), expm_peers),
+        "expm times B": Task(
+            linalg.expm_multiply,
+            at.acting(at.spectral(*exponential, -2.0, 2.0), 4),
+            {
+                "SciPy": peer.action(),
+                "JAX": peer.differentiated(lambda a, b: jax.scipy.linalg.expm(a) @ b),
+            },
+        ),
+        "logm times b": Task(
+            lambda a, b: linalg.funm_multiply(a, b, linalg.logm, depth=min(a.shape[-1], 40)),
+            at.acting(at.spectral(*log, 0.5, 4.0, symmetric=True), 1),
+            {"SciPy": {"value": lambda a, b: sl.logm(a) @ b}},
+        ),
         "cosm": Task(
             linalg.cosm, at.spectral(*cosine, -4.0, 4.0), {"SciPy": peer.of_block(sl.cosm)}
         ),
@@ -161,7 +174,7 @@ def paired(answer: tuple, case: at.Case) -> tuple:
 def run(name: str, task: Task, shape: tuple, rng: np.random.Generator) -> list[Row]:
     """All modes of one function at one size."""
     case, rows, n = task.case(rng, shape), [], shape[-1]
-    product = functools.partial(jax.jit(jnp.matmul), *[jnp.asarray(case.u)] * 2)
+    product = functools.partial(jax.jit(jnp.matmul), *[jnp.asarray(case.a[0])] * 2)
     label = name if len(shape) == 2 else f"{name}, {shape[0]} of them"
     contestants = {"dini": peer.modes_of(task.f), **task.peers}
     inputs = {"value": case.a, "jvp": (case.a, case.e), "gradient": (case.a, case.u)}
@@ -181,7 +194,7 @@ def run(name: str, task: Task, shape: tuple, rng: np.random.Generator) -> list[R
         start = time.perf_counter()
         for entry in entries:
             jax.block_until_ready(entry.run())
-        rounds = int(np.clip(SECONDS / (time.perf_counter() - start), 3, 31))
+        rounds = int(np.clip(SECONDS / (time.perf_counter() - start), 3, 101))
         rows += race(f"{label}: {mode}", n, entries, truth(case, mode), rounds)
         told = [
             f"{row.name} {row.ratio:.1f} ({row.error:.0e})" for row in rows[-len(entries) + 1 :]

@@ -56,6 +56,17 @@ def spectral(f: Callable, df: Callable, low: float, high: float, symmetric: bool
     return case
 
 
+def acting(one: Any, columns: int) -> Any:
+    """f(A) B, of a case of f(A)."""
+
+    def case(rng: np.random.Generator, shape: tuple) -> Case:
+        (a,), (e,), _, value, along = one(rng, shape)
+        b, b_dot, u = rng.normal(size=(3, *shape[:-1], columns))
+        return Case((a, b), (e, b_dot), u, value @ b, along @ b + value @ b_dot)
+
+    return case
+
+
 def solved(residual: Callable, arguments: Callable) -> Any:
     """X is chosen, and the last matrix so that X solves the equation; and along a direction."""
 

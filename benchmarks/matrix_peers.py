@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg as sl
+import scipy.sparse.linalg
 from matrix_cases import transposed
 
 
@@ -37,10 +38,7 @@ def of_block(f: Callable) -> dict[str, Callable]:
 
     def block(a, e):
         n = a.shape[-1]
-        whole = np.concatenate(
-            [np.concatenate([a, e], -1), np.concatenate([np.zeros_like(a), a], -1)], -2
-        )
-        out = f(whole)
+        out = f(upper(a, e))
         return out[..., :n, :n], out[..., :n, n:]
 
     return {
@@ -48,6 +46,12 @@ def of_block(f: Callable) -> dict[str, Callable]:
         "jvp": lambda a, e: block(a[0], e[0]),
         "gradient": lambda a, u: of_transpose(block, a, u),
     }
+
+
+def upper(a: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """[[A, E], [0, A]]."""
+    rows = np.concatenate([a, e], -1), np.concatenate([np.zeros_like(a), a], -1)
+    return np.concatenate(rows, -2)
 
 
 def of_transpose(pair: Callable, a: tuple, u: Any) -> tuple:
@@ -123,6 +127,18 @@ def discrete_loop(x, a, b, r):
     gain = np.linalg.solve(r + bx @ b, bx @ a)
     closed = a - b @ gain
     return gain, closed, x @ closed
+
+
+def action() -> dict[str, Callable]:
+    """SciPy's e^A B; along (E, Ḃ) it is the upper half of exp([[A, E], [0, A]]) [Ḃ; B]."""
+    one = each(scipy.sparse.linalg.expm_multiply, "(n,n),(n,k)->(n,k)")
+
+    def along(a, e):
+        n = a[0].shape[-1]
+        out = one(upper(a[0], e[0]), np.concatenate([e[1], a[1]], -2))
+        return out[..., n:, :], out[..., :n, :]
+
+    return {"value": one, "jvp": along}
 
 
 def torch_exponential() -> dict[str, Callable]:

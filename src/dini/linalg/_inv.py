@@ -47,15 +47,18 @@ def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     regular = rounding * norm(a) * norm(c) < 1
 
     def however_scaled() -> Bool[Array, ""]:
-        return rounding * _radius(product(jnp.abs(c), jnp.abs(a))) < 1
+        return rounding * _radius(jnp.abs(c), jnp.abs(a)) < 1
 
     return marked(c, once(~regular, however_scaled, regular))
 
 
-def _radius(m: Float[Array, "n n"]) -> Float[Array, ""]:
-    """A bound of the spectral radius, |M⁸|^(1/8)."""
-    size = norm(m)
-    power = m / size
-    for _ in range(3):
-        power = product(power, power)
-    return size * norm(power) ** 0.125
+# Of a matrix M ≥ 0 it is |M⁸|^(1/8), and |M⁸| the largest number of M⁸ (1, …, 1).
+def _radius(c: Float[Array, "n n"], a: Float[Array, "n n"]) -> Float[Array, ""]:
+    """A bound of the spectral radius of C A, for C ≥ 0 and A ≥ 0."""
+    ones = jnp.ones(len(a), a.dtype)
+    logarithm, image = jnp.zeros((), a.dtype), ones
+    for _ in range(8):
+        image = product(c, product(a, image))
+        size = jnp.max(image, initial=0)
+        logarithm, image = logarithm + jnp.log(size), image / size
+    return jnp.exp(logarithm / 8)

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
@@ -91,7 +92,13 @@ def each(fn: Callable, a: Inexact[Array, "... n n"]) -> Any:
 def once(where: Bool[Array, ""], fn: Callable[[], Any], otherwise: Any) -> Any:
     """fn() where asked for: a loop of one step at most.
 
-    `jax.lax.cond` would take both branches in every lane of a batch.
+    `jax.lax.cond` would take both branches in every lane of a batch. The barrier keeps the compiler
+    from doing so too: what does not change from step to step it would compute ahead of the loop.
     """
-    step = lambda _: (jnp.asarray(False), fn())
+    closed = eqx.filter_closure_convert(fn)
+
+    def step(state: tuple) -> tuple:
+        _, held = jax.lax.optimization_barrier((state[0], eqx.filter(closed, eqx.is_array)))
+        return jnp.asarray(False), eqx.combine(held, closed)()
+
     return jax.lax.while_loop(lambda state: state[0], step, (where, otherwise))[1]

@@ -8,21 +8,22 @@ from dini.linalg._matrices import norm, product
 
 _MOST_STEPS = 60
 _FAR = 1e-2
+# Steps from where M is near I on: one that gets there, and one that squares the error, e, that of a
+# first derivative, of size 2ᵏ e after k steps, and of a second, 4ᵏ e: all below rounding then.
+_LAST = 2
 
 
 # Newton's iteration for the sign of [[0, A], [I, 0]] in its product form: M → I from M = A, with
 # G = (I + M⁻¹)/2, X ← X G and M ← (I + (M + M⁻¹)/2)/2. As long as M is far from I it is brought to
 # |det M| = 1 first, its eigenvalues to size 1. (Higham, Functions of Matrices (2008), eq. 6.29.)
 def square_root(
-    a: Inexact[Array, "n n"], x: Inexact[Array, "n n"], *, final: int = 1
+    a: Inexact[Array, "n n"], x: Inexact[Array, "n n"]
 ) -> tuple[Inexact[Array, "n n"], Bool[Array, ""]]:
     """X A^(−1/2): the principal root of A from X = A, and its inverse from X = I.
 
     Args:
         a: A.
         x: X, a function of A.
-        final: steps that follow once M is near I. Each squares the error, and once more that of
-            each derivative that JAX takes of the iteration.
 
     Returns:
         The product, and whether it was found: no eigenvalue of A is zero or negative.
@@ -42,12 +43,12 @@ def square_root(
 
     def more(state: tuple) -> Bool[Array, ""]:
         _, _, off, close, count = state
-        return (close < final) & (count < _MOST_STEPS) & ~jnp.isnan(off)
+        return (close < _LAST) & (count < _MOST_STEPS) & ~jnp.isnan(off)
 
     zero = jnp.zeros((), jnp.int32)
     off = norm(a - one)
     _, x, _, close, _ = jax.lax.while_loop(more, step, (a, x, off + 1, zero, zero))
-    return x, close == final
+    return x, close == _LAST
 
 
 def inverse_and_size(m: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Float[Array, ""]]:
