@@ -1,11 +1,12 @@
 """A X B + C X D = E: every linear matrix equation, solved for any right-hand side."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Bool, Inexact, Int
 
 from dini._tree import stop_gradient
 from dini.linalg._matrices import norm, product
@@ -41,8 +42,20 @@ class Terms(eqx.Module):
         return jnp.asarray(a * b + c * d)
 
 
-# Möbius transformations M to try, of shape (k, 2, 2); None for the equation as it stands.
-Transformations = Callable[[Terms], Inexact[Array, "k 2 2"] | None]
+class Attempts(NamedTuple):
+    """Möbius transformations M to try, one after the other.
+
+    Attributes:
+        count: how many.
+        pick: i ↦ M, of shape (2, 2); computed where it is tried.
+    """
+
+    count: int
+    pick: Callable[[Int[Array, ""]], Inexact[Array, "2 2"]]
+
+
+# None for the equation as it stands.
+Transformations = Callable[[Terms], Attempts | None]
 
 
 class Factors(eqx.Module):
@@ -111,8 +124,8 @@ def factorise(
         schur: whether Schur forms serve where doubling does not converge.
     """
     terms = stop_gradient(terms)
-    ms = transformations(terms)
-    last = 0 if ms is None else len(ms) - 1
+    attempts = transformations(terms)
+    last = 0 if attempts is None else attempts.count - 1
     probe = jnp.cos(1 + jnp.arange(like.size, dtype=jnp.finfo(like.dtype).dtype))
     probe = probe.reshape(like.shape).astype(like.dtype)
     limit = 1 / (64 * jnp.finfo(like.dtype).eps)
@@ -120,10 +133,11 @@ def factorise(
     def attempt(state: tuple) -> tuple:
         i, _ = state
         by_schur = i > last if schur else None
-        if ms is None:
+        if attempts is None:
             factors = _as_it_stands(terms, by_schur, like)
         else:
-            factors = _transformed(terms, ms[jnp.minimum(i, last)], by_schur, like)
+            m = attempts.pick(jnp.minimum(i, last))
+            factors = _transformed(terms, m, by_schur, like)
         x = refined(terms, factors.solve, factors.size, probe)
         regular = factors.size * norm(x) < limit * norm(probe)
         return i + 1, eqx.tree_at(lambda f: f.regular, factors, regular)

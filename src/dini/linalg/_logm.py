@@ -22,8 +22,8 @@ _MOST_ROOTS = 60
 def logm(A: ArrayLike) -> Inexact[Array, "... n n"]:
     """The principal logarithm, eigenvalues of imaginary part between −π and π.
 
-    Inverse scaling and squaring by products and inverses: log A = 2ᵏ log A^(1/2ᵏ), and the series of
-    the inverse hyperbolic tangent. The derivative is that of each step.
+    Inverse scaling and squaring by products and inverses, log A = 2ᵏ log A^(1/2ᵏ), and the series
+    of the inverse hyperbolic tangent. The derivative is that of each step.
 
     Args:
         A: matrices, real or complex.

@@ -2,16 +2,16 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array
 
-from dini.linalg._equation import Terms
-from dini.linalg._matrices import norm
+from dini.linalg._equation import Attempts, Terms
+from dini.linalg._matrices import norm, once
 
 
 # M = [[1, q], [−1, p]] gives W = (A + q)⁻¹(A − p), V = (B − q)(B + p)⁻¹. The powers of W · V decay
 # where a circle parts the eigenvalues of A from those of −B, with p inside and −q outside.
 # (It is the alternating-direction iteration with one pair of shifts: Wachspress (1988).)
-def shifts(terms: Terms) -> Inexact[Array, "3 2 2"]:
+def shifts(terms: Terms) -> Attempts:
     """For A X + X B = Q.
 
     First p and q in one direction, the geometric means of the eigenvalues' sizes: for spectra in
@@ -28,7 +28,8 @@ def shifts(terms: Terms) -> Inexact[Array, "3 2 2"]:
     of_b = of_a if terms.twins else _geometric_mean(b)
     beyond = 2 * jnp.maximum(norm(a), norm(b)) * side
     pairs = [(side * of_a, side * of_b), (p, q), (beyond, beyond)]
-    return jnp.array([[[1, q], [-1, p]] for p, q in pairs], a.dtype)
+    table = jnp.array([[[1, q], [-1, p]] for p, q in pairs], a.dtype)
+    return Attempts(len(pairs), lambda i: table[i])
 
 
 def as_it_stands(terms: Terms) -> None:
@@ -36,7 +37,7 @@ def as_it_stands(terms: Terms) -> None:
     del terms
 
 
-def of_pencils(terms: Terms) -> Inexact[Array, "5 2 2"]:
+def of_pencils(terms: Terms) -> Attempts:
     """For any A X B + C X D = E.
 
     First the equation as it stands, then with its terms exchanged, then as one with spectra in one
@@ -58,15 +59,20 @@ def of_pencils(terms: Terms) -> Inexact[Array, "5 2 2"]:
         parts = alpha * a + beta * c, delta * b - gamma * d
         return jnp.maximum(*(norm(x) * norm(jnp.linalg.inv(x)) for x in parts))
 
-    worst = jax.vmap(condition)(turned)
-    best = turned[jnp.argmin(jnp.where(jnp.isfinite(worst), worst, jnp.inf))]
+    def best() -> Array:
+        worst = jax.vmap(condition)(turned)
+        return turned[jnp.argmin(jnp.where(jnp.isfinite(worst), worst, jnp.inf))]
+
     fixed = [
         _matrix(1, 0, 0, 1),
         _matrix(0, 1, -1, 0),
         _matrix(1, t, -1, t),
         _matrix(1, -t, -1, -t),
     ]
-    return jnp.stack([*fixed, best]).astype(a.dtype)
+    table = jnp.stack(fixed)
+    last = len(fixed)
+    pick = lambda i: once(i == last, best, table[jnp.minimum(i, last - 1)]).astype(a.dtype)
+    return Attempts(last + 1, pick)
 
 
 def _matrix(*entries: Array | int) -> Array:
