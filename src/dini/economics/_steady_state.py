@@ -14,8 +14,8 @@ from dini._tree import all_finite
 from dini.economics._equations import Equations, precision
 from dini.economics._record import Record, unknown
 from dini.implicit import custom_root
-from dini.linear import guarded, probe
-from dini.solvers import Continuation
+from dini.linear import guarded
+from dini.solvers import Continuation, PowellHybrid
 
 # A name → a number, or a function of the parameters that gives such.
 Values = Mapping[str, Any] | Callable[[PyTree], Any] | None
@@ -210,40 +210,39 @@ def _root(
     return Found(solution.value, solution.aux, isolated)
 
 
-# Newton's homotopy from a start, F(z) = (1 − λ) F(z₀), reaches what Newton's method alone does not,
-# and costs less to compile than a trust region. The last of Newton's steps, itself within √ε, leaves
-# an error of about ε.
+# From each start by Powell's method; where that fails, along F(z) = (1 − λ) F(z₀) by Newton's homotopy,
+# which is the same continuation with shorter steps. Where the solution of other parameters is known it
+# is followed from there, F(z, (1 − λ) θ₀ + λ θ) = 0, in steps that keep to its branch.
 def _search(residual: _Residual) -> _Solver:
-    """A solver from (starts, parameters to follow the solution from or None)."""
+    """A solver from (starts, parameters to follow the solution from or None).
+
+    Where it fails it returns the point reached from the first start.
+    """
 
     def search(init: tuple, arguments: PyTree) -> _Vector:
         starts, origin = init
         arrays, rest = eqx.partition(arguments, eqx.is_array)
         fn = lambda z, arrays: residual(z, eqx.combine(arrays, rest))
-        options = {} if origin is None else {"start": eqx.filter(origin, eqx.is_array)}
-        tol = float(jnp.finfo(starts.dtype).eps) ** 0.5
-        solver = Continuation(optx.Newton(tol, tol))
+        tol = float(jnp.finfo(starts.dtype).eps) ** 0.75
+        step, options = 1.0, {}
+        if origin is not None:
+            step, options = 0.25, {"start": eqx.filter(origin, eqx.is_array)}
+        solver = Continuation(PowellHybrid(tol, tol), step, max_corrections=_CORRECTIONS)
 
         def attempt(state: tuple) -> tuple:
-            k, *_ = state
+            k, first, *_ = state
             z = starts[k]
-            # How much each equation changes with z is what its tolerance is measured in.
-            along = probe(z) * (1 + jnp.abs(z))
-            f, change = jax.jvp(lambda z: fn(z, arrays), (z,), (along,))
-            size = jnp.abs(change)
-            unit = jnp.where(jnp.isfinite(size) & (size > 0), size, 1)
-            scaled = lambda z, arrays: fn(z, arrays) / unit
-            found = optx.root_find(
-                scaled, solver, z, arrays, options, max_steps=_STEPS, throw=False
-            )
+            found = optx.root_find(fn, solver, z, arrays, options, max_steps=_STEPS, throw=False)
             # Zeros are the steady state of a linear model, a singular one too.
-            at_start = ~jnp.any(f)
+            at_start = ~jnp.any(fn(z, arrays))
             z = jnp.where(at_start, z, found.value)
             solved = (found.result == optx.RESULTS.successful) & all_finite(z)
-            return k + 1, z, at_start | solved
+            return k + 1, jnp.where(k == 0, z, first), z, at_start | solved
 
-        more = lambda state: ~state[2] & (state[0] < len(starts))
-        return jax.lax.while_loop(more, attempt, (0, starts[0], jnp.asarray(False)))[1]
+        more = lambda state: ~state[3] & (state[0] < len(starts))
+        begin = 0, starts[0], starts[0], jnp.asarray(False)
+        _, first, last, solved = jax.lax.while_loop(more, attempt, begin)
+        return jnp.where(solved, last, first)
 
     return search
 
@@ -255,8 +254,8 @@ def _close(x: _Vector, y: _Vector) -> Bool[Array, ""]:
 
 # Where a variable starts of which nothing is said, in this order.
 _DEFAULTS = (1.0, 0.1, 0.0)
-# How many steps in λ one homotopy may take.
-_STEPS = 100
+# How many steps in λ a homotopy may take, and how many of Powell's method each of them.
+_STEPS, _CORRECTIONS = 100, 100
 _NOT_AS_STATED = (
     "Model: the steady state that was found from the values of steady_state= does not have them: "
     "they do not solve the equations. What only is near the steady state belongs into guess=."
