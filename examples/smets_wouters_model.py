@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.scipy.stats import beta, gamma, norm
 from scipy.optimize import brentq
 
 STICKY = ["y", "c", "i", "l", "w", "r", "pi", "q", "rk", "ks", "kp", "z", "mc"]
@@ -157,16 +156,20 @@ def steady_state(p):
 
 # %% Priors: log densities of x, given a mean and a standard deviation
 def normal(x, mean, sd):
-    return norm.logpdf(x, mean, sd)
+    return -(((x - mean) / sd) ** 2) / 2 - math.log(sd * math.sqrt(2 * math.pi))
 
 
-def beta_(x, mean, sd):
+def beta(x, mean, sd):
     t = mean * (1 - mean) / sd**2 - 1
-    return beta.logpdf(x, mean * t, (1 - mean) * t)
+    a, b = mean * t, (1 - mean) * t
+    constant = math.lgamma(t) - math.lgamma(a) - math.lgamma(b)
+    return constant + (a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x)
 
 
-def gamma_(x, mean, sd):
-    return gamma.logpdf(x, (mean / sd) ** 2, scale=sd**2 / mean)
+def gamma(x, mean, sd):
+    shape, scale = (mean / sd) ** 2, sd**2 / mean
+    constant = -math.lgamma(shape) - shape * math.log(scale)
+    return constant + (shape - 1) * jnp.log(x) - x / scale
 
 
 def inverse_gamma(x, mean, sd):
@@ -198,38 +201,38 @@ PRIORS = {
     "z_em": Prior(inverse_gamma, 0.1, 2, 0.01, 3, 0.23983932548400175),
     "z_epinf": Prior(inverse_gamma, 0.1, 2, 0.01, 3, 0.141123850778673),
     "z_ew": Prior(inverse_gamma, 0.1, 2, 0.01, 3, 0.24439160123349973),
-    "crhoa": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.9587740953362461),
-    "crhob": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.18243934512556007),
-    "crhog": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.9761614150464989),
-    "crhoqs": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.7095693238736019),
-    "crhoms": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.1271314763130675),
-    "crhopinf": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.9038073405580113),
-    "crhow": Prior(beta_, 0.5, 0.2, 0.001, 0.9999, 0.9718537740244471),
-    "cmap": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.7448718466831306),
-    "cmaw": Prior(beta_, 0.5, 0.2, 0.01, 0.9999, 0.8881459266182488),
+    "crhoa": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.9587740953362461),
+    "crhob": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.18243934512556007),
+    "crhog": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.9761614150464989),
+    "crhoqs": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.7095693238736019),
+    "crhoms": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.1271314763130675),
+    "crhopinf": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.9038073405580113),
+    "crhow": Prior(beta, 0.5, 0.2, 0.001, 0.9999, 0.9718537740244471),
+    "cmap": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.7448718466831306),
+    "cmaw": Prior(beta, 0.5, 0.2, 0.01, 0.9999, 0.8881459266182488),
     "csadjcost": Prior(normal, 4, 1.5, 2, 15, 5.488197009060616),
     "csigma": Prior(normal, 1.5, 0.375, 0.25, 3, 1.3951928979514387),
-    "chabb": Prior(beta_, 0.7, 0.1, 0.001, 0.99, 0.7124006351787524),
-    "cprobw": Prior(beta_, 0.5, 0.1, 0.3, 0.95, 0.737541323772002),
+    "chabb": Prior(beta, 0.7, 0.1, 0.001, 0.99, 0.7124006351787524),
+    "cprobw": Prior(beta, 0.5, 0.1, 0.3, 0.95, 0.737541323772002),
     "csigl": Prior(normal, 2, 0.75, 0.25, 10, 1.9198838416864004),
-    "cprobp": Prior(beta_, 0.5, 0.1, 0.5, 0.95, 0.6562662602975502),
-    "cindw": Prior(beta_, 0.5, 0.15, 0.01, 0.99, 0.5919983094973862),
-    "cindp": Prior(beta_, 0.5, 0.15, 0.01, 0.99, 0.22835401911534914),
-    "czcap": Prior(beta_, 0.5, 0.15, 0.01, 1, 0.5472131292389921),
+    "cprobp": Prior(beta, 0.5, 0.1, 0.5, 0.95, 0.6562662602975502),
+    "cindw": Prior(beta, 0.5, 0.15, 0.01, 0.99, 0.5919983094973862),
+    "cindp": Prior(beta, 0.5, 0.15, 0.01, 0.99, 0.22835401911534914),
+    "czcap": Prior(beta, 0.5, 0.15, 0.01, 1, 0.5472131292389921),
     "cfc": Prior(normal, 1.25, 0.125, 1, 3, 1.6149795879763305),
     "crpi": Prior(normal, 1.5, 0.25, 1, 3, 2.029467403441132),
-    "crr": Prior(beta_, 0.75, 0.1, 0.5, 0.975, 0.8153248720213849),
+    "crr": Prior(beta, 0.75, 0.1, 0.5, 0.975, 0.8153248720213849),
     "cry": Prior(normal, 0.125, 0.05, 0.001, 0.5, 0.08468690532858184),
     "crdy": Prior(normal, 0.125, 0.05, 0.001, 0.5, 0.22292570806394757),
-    "constepinf": Prior(gamma_, 0.625, 0.1, 0.1, 2, 0.8179822205381722),
-    "constebeta": Prior(gamma_, 0.25, 0.1, 0.01, 2, 0.16065411471321542),
+    "constepinf": Prior(gamma, 0.625, 0.1, 0.1, 2, 0.8179822205381722),
+    "constebeta": Prior(gamma, 0.25, 0.1, 0.01, 2, 0.16065411471321542),
     "constelab": Prior(normal, 0, 2, -10, 10, -0.10306516698580762),
     "ctrend": Prior(normal, 0.4, 0.1, 0.1, 0.8, 0.43202637481051603),
     "cgy": Prior(normal, 0.5, 0.25, 0.01, 2, 0.5261212194708431),
     "calfa": Prior(normal, 0.3, 0.05, 0.01, 1, 0.19280045641815527),
 }
-Params = namedtuple("Params", PRIORS)  # a pytree of 36 numbers, with names
-MODE = Params(*[prior.mode for prior in PRIORS.values()])
+# A pytree of 36 numbers with names, the mode if none are given
+Params = namedtuple("Params", PRIORS, defaults=[prior.mode for prior in PRIORS.values()])
 LOWER = Params(*[prior.lower for prior in PRIORS.values()])
 UPPER = Params(*[prior.upper for prior in PRIORS.values()])
 

@@ -9,9 +9,7 @@ def ergodic(transition, impact):
     return scipy.linalg.solve_discrete_lyapunov(transition, impact @ impact.T)
 
 
-def log_likelihood(  # noqa: PLR0913
-    transition, impact, rows, data, mean, cov, *, measurement_cov=None, presample=0
-):
+def log_likelihood(transition, impact, rows, data, mean, cov, *, measurement_cov=None, presample=0):
     """log p(data) with `data` (T, m) in deviations from the steady state, NaN where not observed.
 
     w_t = X w_{t−1} + R ε_t, data_t = w_t[rows] + error. `mean` and `cov` are those of w₁ before any

@@ -22,9 +22,10 @@ class Law(NamedTuple):
 def solve(a, b, c, d):
     """The stable X with A X² + B X + C = 0, and R = −(A X + B)⁻¹ D.
 
-    v = (w₋, w) obeys M v₊ = L v with M = [[I, 0], [0, A]] and L = [[0, I], [−C, −B]]. The n deflating
-    vectors of stable roots, [Z₁; Z₂], give w = Z₂ Z₁⁻¹ w₋. One stable solution asks for exactly as
-    many stable roots as there are variables, n, and a regular Z₁. The matrices are NaN otherwise.
+    v = (w₋, w) obeys M v₊ = L v with M = [[I, 0], [0, A]] and L = [[0, I], [−C, −B]]. The n
+    deflating vectors of stable roots, [Z₁; Z₂], give w = Z₂ Z₁⁻¹ w₋. One stable solution asks for
+    exactly as many stable roots as there are variables, n, and a regular Z₁. The matrices are NaN
+    otherwise.
     """
     n = len(a)
     zero, one = np.zeros((n, n)), np.eye(n)

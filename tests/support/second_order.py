@@ -12,7 +12,10 @@ from tests.support import linearise, qz
 
 
 class SecondOrder(NamedTuple):
-    """w = X w₋ + R ε + ½ state_state[w₋, w₋] + state_shock[w₋, ε] + ½ shock_shock[ε, ε] + ½ risk."""
+    """Of the solution as the contract has it:
+
+    w = X w₋ + R ε + ½ state_state[w₋, w₋] + state_shock[w₋, ε] + ½ shock_shock[ε, ε] + ½ risk.
+    """
 
     transition: np.ndarray
     impact: np.ndarray
@@ -31,7 +34,7 @@ def solve(economy, p, in_levels=False):
 
         f_zz[J, J] + A (g_ww[G, G] + X g_uu) + B g_uu = 0,   G = [X, R].
 
-    The columns u = w₋ are a linear system for g_ww; those with ε then follow from A X + B. Twice in s,
+    The columns u = w₋ are a linear system for g_ww; those with ε follow from A X + B. Twice in s,
 
         Σₖ f₊₊[Rₖ, Rₖ] + A Σₖ g_εε,ₖₖ + (A X + A + B) g_ss = 0.
     """

@@ -17,9 +17,9 @@ def perturbation_form(transition, impact, names, *, endogenous, exogenous, contr
 
     With z_t = P z_{t−1} + N ε_t, N regular, every variable is
     v_t = G_k k_{t−1} + G_z z_t = G_k k_{t−1} + G_z P z_{t−1} + G_z N ε_t.
-    So G_k is a block of the transition X, and G_z = R N⁻¹ where R is the impact; X_z = G_z P says the
-    same again, which is checked. Then g_x has the rows of G for y, and h_x those for k and, for z,
-    P alone: x_{t+1} holds k_t.
+    So G_k is a block of the transition X, and G_z = R N⁻¹ where R is the impact; X_z = G_z P says
+    the same again, which is checked. g_x has the rows of G for y; h_x has those for k, since
+    x_{t+1} holds k_t, and P for z.
     """
     at = lambda wanted: [list(names).index(name) for name in wanted]
     k, z, y = at(endogenous), at(exogenous), at(controls)

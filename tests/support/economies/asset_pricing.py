@@ -1,7 +1,7 @@
 """A tree whose price is known in closed form: the term of risk is not zero here.
 
-Burnside (1998), "Solving asset pricing models with Gaussian shocks", Journal of Economic Dynamics and
-Control 22, 329–340. y is the price over the dividend, x the growth of dividends:
+Burnside (1998), "Solving asset pricing models with Gaussian shocks", Journal of Economic Dynamics
+and Control 22, 329–340. y is the price over the dividend, x the growth of dividends:
 y = E[β e^{θ x₊} (1 + y₊)], x = (1 − ρ) x̄ + ρ x₋ + σ ε.
 """
 

@@ -1,4 +1,4 @@
-"""Brock and Mirman (1972): log utility and full depreciation, solved by hand for shocks of any size.
+"""Brock and Mirman (1972): log utility, full depreciation, solved by hand for any shock.
 
 Journal of Economic Theory 4, 479–513. In logarithms the solution is linear, so that the terms of
 second order vanish; in levels it is k = αβ eᶻ k₋^α, c = (1 − αβ) eᶻ k₋^α.

@@ -1,7 +1,7 @@
 """Three New Keynesian equations with two persistent shocks, linear, solved by hand.
 
-Galí (2015), Monetary Policy, Inflation, and the Business Cycle, chapter 3; determinacy after Bullard
-and Mitra (2002), Journal of Monetary Economics 49, 1105–1129.
+Galí (2015), Monetary Policy, Inflation, and the Business Cycle, chapter 3; determinacy after
+Bullard and Mitra (2002), Journal of Monetary Economics 49, 1105–1129.
 """
 
 from typing import NamedTuple
@@ -15,8 +15,8 @@ SHOCKS = ["e_r", "e_v"]
 def slope(alpha=1 / 3, theta=2 / 3, eps=6.0, phi=1.0, beta=0.99, sigma=1.0):
     """κ, from the frequency of price changes 1 − θ and from technology and tastes."""
     adjustment = (1 - theta) * (1 - beta * theta) / theta
-    return adjustment * (1 - alpha) / (1 - alpha + alpha * eps) * (
-        sigma + (phi + alpha) / (1 - alpha)
+    return (
+        adjustment * (1 - alpha) / (1 - alpha + alpha * eps) * (sigma + (phi + alpha) / (1 - alpha))
     )
 
 
@@ -40,7 +40,7 @@ def equations(lag, now, lead, shock, p):
     }
 
 
-def steady_state(p):
+def steady_state(_):
     return dict.fromkeys(VARIABLES, 0.0)
 
 

@@ -1,8 +1,8 @@
 """Schmitt-Grohé and Uribe (2003): a small open economy whose interest rate rises with its debt.
 
 Journal of International Economics 61, 163–185, model 2, as in DifferentiableStateSpaceModels.jl.
-c, h, gdp, i, k, lam and r are logarithms (r of the net rate), as is productivity a; d, tb, ca and rp
-are levels. A positive draw lowers productivity.
+c, h, gdp, i, k, lam and r are logarithms (r of the net rate), as is productivity a; d, tb, ca and
+rp are levels. A positive draw lowers productivity.
 """
 
 from typing import NamedTuple
@@ -36,9 +36,8 @@ def equations(lag, now, lead, shock, p):
     beta = 1 / (1 + p.r_w)
     adjustment = p.phi / 2 * (k - k_lag) ** 2
     marginal = (c - h**p.omega / p.omega) ** -p.gamma
-    return_on_capital = (
-        p.alpha * jnp.exp(lead.gdp) / k + 1 - p.delta + p.phi * (k_lead - k)
-    )
+    capital_price = 1 + p.phi * (k - k_lag)
+    payoff = p.alpha * jnp.exp(lead.gdp) / k + 1 - p.delta + p.phi * (k_lead - k)
     return {
         "debt": (1 + jnp.exp(lag.r)) * lag.d - gdp + c + i + adjustment - now.d,
         "production": jnp.exp(now.a) * k_lag**p.alpha * h ** (1 - p.alpha) - gdp,
@@ -46,7 +45,7 @@ def equations(lag, now, lead, shock, p):
         "bonds": beta * (1 + jnp.exp(now.r)) * jnp.exp(lead.lam) - lam,
         "marginal utility": marginal - lam,
         "labour": marginal * h ** (p.omega - 1) - lam * (1 - p.alpha) * gdp / h,
-        "investment": beta * jnp.exp(lead.lam) * return_on_capital - lam * (1 + p.phi * (k - k_lag)),
+        "investment": beta * jnp.exp(lead.lam) * payoff - lam * capital_price,
         "technology": p.rho * lag.a - p.sigma_e * shock.e - now.a,
         "interest rate": p.r_w + now.rp - jnp.exp(now.r),
         "risk premium": p.psi * (jnp.exp(now.d - p.d_bar) - 1) - now.rp,
@@ -67,7 +66,9 @@ def steady_state(p):
     return levels | {name: jnp.log(value) for name, value in logs.items()}
 
 
-TRADE_BALANCE = 0.0200257  # its steady state; the logarithm of something like it has been taken for it
+# Of tb in the steady state. Copies of this model have a logarithm, −3.5143, in its place: a
+# residual of 3.534 that no derivative shows.
+TRADE_BALANCE = 0.0200257
 LARGEST_ROOT = 0.99672  # of the stable ones
 
 

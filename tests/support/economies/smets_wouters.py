@@ -16,9 +16,9 @@ _spec.loader.exec_module(model)
 
 VARIABLES, SHOCKS, OBSERVABLES = model.VARIABLES, model.SHOCKS, model.OBSERVABLES
 equations, steady_state, PRIORS = model.equations, model.steady_state, model.PRIORS
-MODE = model.MODE
+Params = model.Params  # the mode
 
-# Far from the mode: no persistence in the mark-ups, so that sp = ep, sw = ew and states are redundant
+# Far from the mode, with mark-ups that do not persist: sp = ep and sw = ew, so states are redundant
 START = model.Params(
     z_ea=0.4618,
     z_eb=1.8513,
@@ -59,16 +59,8 @@ START = model.Params(
 )
 
 # The variables that occur with a lag
-STATES = (
-    ["y", "c", "i", "w", "r", "pi", "kp"]
-    + ["yf", "cf", "if", "kpf"]
-    + ["a", "b", "g", "qs", "ms", "sp", "sw", "ep", "ew"]
-)
-
-
-def Params():
-    """The mode."""
-    return MODE
+STATES = ["y", "c", "i", "w", "r", "pi", "kp", "yf", "cf", "if", "kpf"]
+STATES += ["a", "b", "g", "qs", "ms", "sp", "sw", "ep", "ew"]
 
 
 def published_data(first=71, last=230):
@@ -76,7 +68,5 @@ def published_data(first=71, last=230):
     if not DATA.exists():
         pytest.skip(f"the published data are not there: {DATA.name}")
     with DATA.open(encoding="utf-8") as file:
-        assert file.readline().strip().split(",") == ["dy", "dc", "dinve", "labobs", "pinfobs", "dw", "robs"]
-        rows = np.loadtxt(file, delimiter=",")
-    order = [["dy", "dc", "dinve", "labobs", "pinfobs", "dw", "robs"].index(v) for v in OBSERVABLES]
-    return rows[first - 1 : last, order]
+        assert file.readline().strip().split(",") == OBSERVABLES
+        return np.loadtxt(file, delimiter=",")[first - 1 : last]
