@@ -29,22 +29,22 @@ def _inverse_gamma(x, mean, sd):
         gammas = scipy.special.gammaln([(nu - 1) / 2, nu / 2])
         return (nu - 2) * (mean**2 + sd**2) / 2 * np.exp(2 * (gammas[0] - gammas[1])) - mean**2
 
-    nu = scipy.optimize.brentq(excess, 2 + 1e-9, 100, xtol=1e-14)
-    law = scipy.stats.invgamma(nu / 2, scale=(nu - 2) * (mean**2 + sd**2) / 2)
-    return law.logpdf(x**2) + np.log(2 * x)
+    nu = scipy.optimize.root_scalar(excess, bracket=(2 + 1e-9, 100), xtol=1e-14).root
+    scale = (nu - 2) * (mean**2 + sd**2) / 2
+    return scipy.stats.invgamma.logpdf(x**2, nu / 2, scale=scale) + np.log(2 * x)
 
 
 def _beta(x, mean, sd):
     t = mean * (1 - mean) / sd**2 - 1
-    return scipy.stats.beta(mean * t, (1 - mean) * t).logpdf(x)
+    return scipy.stats.beta.logpdf(x, mean * t, (1 - mean) * t)
 
 
 def _gamma(x, mean, sd):
-    return scipy.stats.gamma((mean / sd) ** 2, scale=sd**2 / mean).logpdf(x)
+    return scipy.stats.gamma.logpdf(x, (mean / sd) ** 2, scale=sd**2 / mean)
 
 
 def _normal(x, mean, sd):
-    return scipy.stats.norm(mean, sd).logpdf(x)
+    return scipy.stats.norm.logpdf(x, mean, sd)
 
 
 DENSITIES = {"inverse_gamma": _inverse_gamma, "beta": _beta, "gamma": _gamma, "normal": _normal}
