@@ -193,9 +193,8 @@ def test_taylor_principle_decides(phi_y):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_verdict_is_that_of_the_roots_over_the_plane(seed):
-    random, p = np.random.default_rng(seed), new_keynesian.Params()
+def test_taylor_principle_decides_over_the_plane():
+    random, p = np.random.default_rng(0), new_keynesian.Params()
     phi_pi, phi_y = random.uniform(0, 2, 200), random.uniform(0, 2, 200)
 
     @jax.jit
