@@ -2,6 +2,7 @@
 
 from dini import (
     conditions as conditions,
+    economics as economics,
     linalg as linalg,
     numeric as numeric,
     testing as testing,

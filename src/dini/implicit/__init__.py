@@ -1,6 +1,7 @@
 """Solutions of equations as differentiable functions."""
 
 from dini.implicit._adjoint import Implicit as Implicit, Neumann as Neumann
+from dini.implicit._call import Compiled as Compiled
 from dini.implicit._diagnose import diagnose as diagnose
 from dini.implicit._diagnosis import Diagnosis as Diagnosis
 from dini.implicit._equation import (

@@ -1,0 +1,7 @@
+"""Dynamic stochastic economic models: steady state, law of motion, and what follows from it."""
+
+from dini.economics._equations import Linearised as Linearised
+from dini.economics._law import FirstOrderLaw as FirstOrderLaw
+from dini.economics._model import Model as Model
+from dini.economics._record import Record as Record
+from dini.economics._verdict import Verdict as Verdict

@@ -1,0 +1,147 @@
+"""The law of motion of first order, and what is computed from it."""
+
+import functools
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from dini.economics._equations import Linearised
+from dini.economics._matrices import product
+from dini.economics._record import Record, unknown
+from dini.economics._verdict import Verdict
+from dini.linalg import quadratic_radii, solve_discrete_lyapunov
+
+
+class FirstOrderLaw(eqx.Module):
+    """w_t − w̄ = X (w_{t−1} − w̄) + R ε_t, with ε_t independent and N(0, I).
+
+    A pytree: it is what functions under `jit` and `vmap` may return. Of a batch of laws,
+    `jax.vmap(lambda law: law.covariance)` takes what the methods give of one.
+
+    Attributes:
+        transition: X, of shape (n, n), in the order of the variables; its columns are 0 for
+            variables that occur without a lag. NaN where `result` is not determinate.
+        impact: R, of shape (n, k), columns in the order of the shocks; NaN as X.
+        steady_state: w̄, a [`Record`][dini.economics.Record] of n numbers.
+        result: a [`Verdict`][dini.economics.Verdict]; compare with `==`.
+        linearised: A, B, C and D of A w₊ + B w + C w₋ + D ε = 0.
+        solvent: the minimal solvent of A X² + B X + C = 0, stable or not; NaN where there is none.
+        shocks: the names of the shocks.
+    """
+
+    transition: Float[Array, "n n"]
+    impact: Float[Array, "n k"]
+    steady_state: Record
+    result: Verdict
+    linearised: Linearised
+    solvent: Float[Array, "n n"]
+    shocks: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of the variables."""
+        return self.steady_state.names
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The places of the variables that occur with a lag."""
+        return self.linearised.states
+
+    @property
+    def radii(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """The spectral radii of the solvent X and of (A X + B)⁻¹ A, of other verdicts too.
+
+        There is a stable law if the first is less than 1, and no other if the second is.
+        """
+        return quadratic_radii(self.linearised.lead, self.linearised.now, self.solvent)
+
+    @property
+    def covariance(self) -> Float[Array, "n n"]:
+        """That of the variables in the long run: V = X V Xᵀ + R Rᵀ, of shape (n, n)."""
+        return _covariance(self.transition, self.impact, self.states)
+
+    def impulse_response(self, shock: str, horizon: int) -> Float[Array, "horizon n"]:
+        """Deviations from the steady state after one unit of a shock, in periods 0, 1, ….
+
+        Args:
+            shock: its name.
+            horizon: how many periods.
+
+        Returns:
+            An array of shape (horizon, n): row 0 is the shock's column of R, row t is Xᵗ times it.
+
+        Raises:
+            KeyError: for a shock that the model does not have.
+        """
+        if shock not in self.shocks:
+            raise KeyError(unknown(shock, self.shocks))
+        first = self.impact[:, self.shocks.index(shock)]
+        return _responses(self.transition, first, self.states, horizon)
+
+    def simulate(self, shocks: ArrayLike, *, levels: bool = False) -> Float[Array, "periods n"]:
+        """The path of the variables from rest, that is from w_{−1} = w̄.
+
+        Args:
+            shocks: ε, of shape (periods, k).
+            levels: whether the steady state is added.
+
+        Returns:
+            An array of shape (periods, n), of deviations from the steady state or of levels.
+
+        Raises:
+            ValueError: for shocks of another shape.
+        """
+        path = jnp.asarray(shocks, self.impact.dtype)
+        if path.ndim != 2 or path.shape[1] != len(self.shocks):  # noqa: PLR2004
+            raise ValueError(
+                f"simulate takes shocks of shape (periods, {len(self.shocks)}), in the order "
+                f"{', '.join(self.shocks)}, and was given {path.shape}."
+            )
+        deviations = _path(self.transition, self.impact, path, self.states)
+        return deviations + self.steady_state.vector if levels else deviations
+
+    def __repr__(self) -> str:
+        n, k = self.impact.shape[-2:]
+        return f"FirstOrderLaw({n} variables, {len(self.states)} states, {k} shocks)"
+
+
+def _of_states(states: Sequence[int]) -> np.ndarray:
+    return np.array(states, int)
+
+
+# X has columns for the states s alone, so that V_ss = X_ss V_ss X_ssᵀ + R_s R_sᵀ stands by itself, and
+# V = X_s V_ss X_sᵀ + R Rᵀ.
+@functools.partial(jax.jit, static_argnames="states")
+def _covariance(x: Array, r: Array, states: tuple[int, ...]) -> Array:
+    s = _of_states(states)
+    shocks = product(r, r.T)
+    columns = x[:, s]
+    own = solve_discrete_lyapunov(columns[s], shocks[np.ix_(s, s)])
+    v = product(columns, (own + own.T) / 2, columns.T) + shocks
+    return (v + v.T) / 2
+
+
+@functools.partial(jax.jit, static_argnames=("states", "horizon"))
+def _responses(x: Array, first: Array, states: tuple[int, ...], horizon: int) -> Array:
+    columns = x[:, _of_states(states)]
+
+    def step(w: Array, _: None) -> tuple[Array, Array]:
+        return product(columns, w[_of_states(states)]), w
+
+    return jax.lax.scan(step, first, length=horizon)[1]
+
+
+@functools.partial(jax.jit, static_argnames="states")
+def _path(x: Array, r: Array, shocks: Array, states: tuple[int, ...]) -> Array:
+    s = _of_states(states)
+    columns, pushes = x[:, s], product(shocks, r.T)
+
+    def step(lag: Array, push: Array) -> tuple[Array, Array]:
+        w = product(columns, lag) + push
+        return w[s], w
+
+    return jax.lax.scan(step, jnp.zeros(len(states), x.dtype), pushes)[1]
