@@ -77,9 +77,7 @@ class FirstOrderLaw(eqx.Module):
         Raises:
             KeyError: for a shock that the model does not have.
         """
-        if shock not in self.shocks:
-            raise KeyError(unknown(shock, self.shocks))
-        first = self.impact[:, self.shocks.index(shock)]
+        first = self.impact[:, self._place(shock)]
         return _responses(self.transition, first, self.states, horizon)
 
     def simulate(self, shocks: ArrayLike, *, levels: bool = False) -> Float[Array, "periods n"]:
@@ -95,14 +93,22 @@ class FirstOrderLaw(eqx.Module):
         Raises:
             ValueError: for shocks of another shape.
         """
+        deviations = _path(self.transition, self.impact, self._path(shocks), self.states)
+        return deviations + self.steady_state.vector if levels else deviations
+
+    def _place(self, shock: str) -> int:
+        if shock not in self.shocks:
+            raise KeyError(unknown(shock, self.shocks))
+        return self.shocks.index(shock)
+
+    def _path(self, shocks: ArrayLike) -> Float[Array, "periods k"]:
         path = jnp.asarray(shocks, self.impact.dtype)
         if path.ndim != 2 or path.shape[1] != len(self.shocks):  # noqa: PLR2004
             raise ValueError(
                 f"simulate takes shocks of shape (periods, {len(self.shocks)}), in the order "
                 f"{', '.join(self.shocks)}, and was given {path.shape}."
             )
-        deviations = _path(self.transition, self.impact, path, self.states)
-        return deviations + self.steady_state.vector if levels else deviations
+        return path
 
     def __repr__(self) -> str:
         n, k = self.impact.shape[-2:]

@@ -10,10 +10,11 @@ import jax.tree_util as jtu
 from jaxtyping import ArrayLike, PyTree
 
 from dini._tree import asarrays
-from dini.economics import _explain, _first_order, _steady_state
+from dini.economics import _explain, _first_order, _second_order, _steady_state
 from dini.economics._equations import Equations, Linearised, precision
 from dini.economics._law import FirstOrderLaw
 from dini.economics._record import Record, unknown
+from dini.economics._second_order import SecondOrderLaw
 from dini.economics._steady_state import Values
 from dini.economics._verdict import Verdict
 from dini.implicit import Compiled
@@ -176,8 +177,23 @@ class Model:
             RuntimeError: with throw=True, when there is no steady state, no stable law or more than
                 one.
         """
-        law = self._call("_first_order", throw, (params,))
-        if throw and _is_known(law) and not law.result == Verdict.determinate:
+        return self._law("_first_order", params, throw)
+
+    def second_order(self, params: PyTree, *, throw: bool = True) -> SecondOrderLaw:
+        """The law of motion with its quadratic terms, for pruned simulation.
+
+        Args:
+            params: the parameters.
+            throw: as for `first_order`.
+
+        Raises:
+            RuntimeError: as for `first_order`.
+        """
+        return self._law("_second_order", params, throw)
+
+    def _law(self, order: str, params: PyTree, throw: bool) -> Any:
+        law = self._call(order, throw, (params,))
+        if throw and _is_known(law) and law.result != Verdict.determinate:
             if law.result == Verdict.failed:
                 self.steady_state(params)
             raise RuntimeError(_first_order.explain(law))
@@ -205,6 +221,11 @@ class Model:
     def _first_order(self, throw: bool, params: PyTree) -> FirstOrderLaw:
         found = _steady_state.find(self.equations, self._guess, self._closed, params, None, throw)
         return _first_order.first_order(self.equations, found, params, throw)
+
+    def _second_order(self, throw: bool, params: PyTree) -> SecondOrderLaw:
+        law = self._first_order(throw, params)
+        residual, _ = self.equations.around(law.steady_state.vector, params)
+        return _second_order.second_order(law, residual)
 
     def _record(self, x: Any) -> Record:
         return Record.of(self.variables, x)

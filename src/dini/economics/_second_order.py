@@ -58,7 +58,7 @@ class SecondOrderLaw(FirstOrderLaw):
         Raises:
             KeyError: for a shock that the model does not have.
         """
-        place = self.shock_place(shock)
+        place = self._place(shock)
         still = jnp.zeros((horizon, len(self.shocks)), self.impact.dtype)
         return self.simulate(still.at[0, place].set(1)) - self.simulate(still)
 
@@ -77,8 +77,7 @@ class SecondOrderLaw(FirstOrderLaw):
         Raises:
             ValueError: for shocks of another shape.
         """
-        path = self.checked(shocks)
-        deviations = _pruned(self, path)
+        deviations = _pruned(self, self._path(shocks))
         return deviations + self.steady_state.vector if levels else deviations
 
 
