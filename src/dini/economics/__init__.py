@@ -1,0 +1,1 @@
+"""Economic models: steady states, laws of motion, likelihoods."""

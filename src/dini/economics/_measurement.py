@@ -1,0 +1,111 @@
+"""The density of data around a simulated path: the joint likelihood in the shocks."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from dini.economics._kalman import observations, total
+from dini.economics._state_space import StateSpace, double, measurement_covariance
+from dini.economics._update import whiten
+
+
+def measurement_log_density(
+    simulated: ArrayLike, data: ArrayLike, measurement_cov: ArrayLike, *, throw: bool = True
+) -> Float[Array, ""]:
+    """Σ_t log N(y_t; ŷ_t, H), ŷ the path of the observables without errors of measurement.
+
+    Differentiable in all of them. The density of the shocks that made the path is not in it.
+
+    Args:
+        simulated: ŷ, of shape (T, m).
+        data: y, of shape (T, m); NaN where missing.
+        measurement_cov: H, a vector of m variances, or a matrix of shape (m, m).
+        throw: whether failures raise.
+
+    Returns:
+        The value. With throw=False it is −inf, with derivatives NaN, where H is not positive
+        definite, or anything is not finite.
+
+    Raises:
+        TypeError: for arrays in single precision.
+        ValueError: for shapes that do not fit.
+        RuntimeError: for an H that is not positive definite, or what is not finite, with throw=True.
+    """
+    simulated, data = double("simulated", simulated), double("data", data)
+    if simulated.ndim != 2 or simulated.shape != data.shape:  # noqa: PLR2004
+        raise ValueError(
+            "dini.economics: `simulated` and `data` must have one shape, (periods, observables), "
+            f"and have {simulated.shape} and {data.shape}."
+        )
+    names = tuple(str(i) for i in range(data.shape[1]))
+    if measurement_covariance(measurement_cov, names) is None:
+        raise ValueError("dini.economics: a joint likelihood needs a `measurement_cov`.")
+    return _log_density(simulated, data, double("measurement_cov", measurement_cov), throw)
+
+
+def joint_log_likelihood(
+    space: StateSpace,
+    shocks: ArrayLike,
+    data: ArrayLike,
+    initial: ArrayLike | None = None,
+    *,
+    throw: bool = True,
+) -> Float[Array, ""]:
+    """The log density of the data, given the shocks and the state before them.
+
+    Args:
+        space: the state space, with errors of measurement; its prior is not read.
+        shocks: ε, of shape (T, k).
+        data: of shape (T, m), as for [`log_likelihood`][dini.economics.log_likelihood].
+        initial: x₀, of shape (s,); zero by default.
+        throw: whether failures raise; else the value is −inf there.
+
+    Returns:
+        Σ_t log N(y_t; Z x_t, H) with x_t = T x_{t−1} + R ε_t, without the density of the shocks.
+
+    Raises:
+        ValueError, RuntimeError: as for
+            [`measurement_log_density`][dini.economics.measurement_log_density].
+    """
+    y, shocks = observations(space, data), double("shocks", shocks)
+    s, k = space.impact.shape
+    if shocks.shape != (y.shape[0], k):
+        raise ValueError(
+            f"dini.economics: `shocks` must have shape {(y.shape[0], k)}, a row for each period of "
+            f"the data and a column for each shock, and has {shocks.shape}."
+        )
+    start = jnp.zeros(s) if initial is None else double("initial", initial)
+    if start.shape != (s,):
+        raise ValueError(
+            f"dini.economics: `initial` must have shape {(s,)}, and has {start.shape}."
+        )
+    if space.measurement_cov is None:
+        raise ValueError("dini.economics: a joint likelihood needs a `measurement_cov`.")
+    simulated = _simulated(space, shocks, start)
+    return _log_density(simulated, y, space.measurement_cov, throw)
+
+
+@jax.jit
+def _simulated(space: StateSpace, shocks: Array, start: Array) -> Array:
+    def step(x: Array, entering: Array) -> tuple[Array, Array]:
+        x = space.transition @ x + entering
+        return x, x
+
+    _, path = jax.lax.scan(step, start, shocks @ space.impact.T)
+    return path @ space.observation.T
+
+
+@eqx.filter_jit
+def _log_density(simulated: Array, y: Array, h: Array, throw: bool) -> Array:
+    seen = ~jnp.isnan(y)
+    e = jnp.where(seen, y - simulated, 0)
+    constant = jnp.sum(seen, axis=1) * jnp.log(2 * jnp.pi)
+    if h.ndim == 1:
+        terms = jnp.where(seen, e**2 / h + jnp.log(h), 0)
+        densities = -(jnp.sum(terms, axis=1) + constant) / 2
+    else:
+        whitener, log_det = jax.vmap(lambda seen: whiten(h, seen))(seen)
+        white = jnp.einsum("tij,tj->ti", whitener, e)
+        densities = -(jnp.sum(white**2, axis=1) + log_det + constant) / 2
+    return total(densities, y.shape[0], throw)
