@@ -197,7 +197,9 @@ def _log_likelihood(
 def _kalman_filter(space: StateSpace, y: Array, presample: int, throw: bool) -> Filtered:
     def emit(u: Update) -> Filtered:
         before, after = (u.predicted, u.predicted_cov), (u.mean, u.cov)
-        return Filtered(u.log_density, u.log_density, *before, *after, u.innovation, u.innovation_cov)
+        return Filtered(
+            u.log_density, u.log_density, *before, *after, u.innovation, u.innovation_cov
+        )
 
     _, out = run(space, y, emit, space.transition.shape[0])
     value = total(out.log_densities, y.shape[0] - presample, throw)

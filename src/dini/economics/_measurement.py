@@ -30,7 +30,7 @@ def measurement_log_density(
     Raises:
         TypeError: for arrays in single precision.
         ValueError: for shapes that do not fit.
-        RuntimeError: for an H that is not positive definite, or what is not finite, with throw=True.
+        RuntimeError: in those cases, with throw=True.
     """
     simulated, data = double("simulated", simulated), double("data", data)
     if simulated.ndim != 2 or simulated.shape != data.shape:  # noqa: PLR2004

@@ -220,7 +220,7 @@ def covariance(name: str, given: ArrayLike, n: int) -> Float[Array, "n n"]:
     _check(name, x, (n, n))
     size = jnp.max(jnp.abs(x), initial=0)
     good = (jnp.max(jnp.abs(x - x.T), initial=0) <= _SYMMETRIC * size) & jnp.all(jnp.diag(x) >= 0)
-    if not isinstance(good, jax.core.Tracer) and bool(jnp.all(jnp.isfinite(x))):
+    if not isinstance(x, jax.core.Tracer) and bool(jnp.all(jnp.isfinite(x))):
         lowest = np.linalg.eigvalsh(np.asarray(x)).min(initial=0)
         if not good or lowest < -_SYMMETRIC * float(size):
             raise ValueError(
