@@ -39,9 +39,11 @@ def measurement_log_density(
             f"and have {simulated.shape} and {data.shape}."
         )
     names = tuple(str(i) for i in range(data.shape[1]))
-    if measurement_covariance(measurement_cov, names) is None:
+    h = measurement_covariance(measurement_cov, names)
+    if h is None:
         raise ValueError("dini.economics: a joint likelihood needs a `measurement_cov`.")
-    return _log_density(simulated, data, double("measurement_cov", measurement_cov), throw)
+    h = jnp.diag(h) if jnp.ndim(measurement_cov) == 1 else h
+    return _log_density(simulated, data, h, throw)
 
 
 def joint_log_likelihood(
