@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from dini.economics._covariance import long_run_covariance
 from dini.economics._equations import Linearised
 from dini.economics._matrices import product
 from dini.economics._record import Record, unknown
 from dini.economics._verdict import Verdict
-from dini.linalg import quadratic_radii, solve_discrete_lyapunov
+from dini.linalg import quadratic_radii
 
 
 class FirstOrderLaw(eqx.Module):
@@ -62,7 +63,7 @@ class FirstOrderLaw(eqx.Module):
     @property
     def covariance(self) -> Float[Array, "n n"]:
         """That of the variables in the long run: V = X V Xᵀ + R Rᵀ, of shape (n, n)."""
-        return _covariance(self.transition, self.impact, self.states)
+        return long_run_covariance(self.transition, self.impact, self.states)
 
     def impulse_response(self, shock: str, horizon: int) -> Float[Array, "horizon n"]:
         """Deviations from the steady state after one unit of a shock, in periods 0, 1, ….
@@ -80,12 +81,15 @@ class FirstOrderLaw(eqx.Module):
         first = self.impact[:, self._place(shock)]
         return _responses(self.transition, first, self.states, horizon)
 
-    def simulate(self, shocks: ArrayLike, *, levels: bool = False) -> Float[Array, "periods n"]:
-        """The path of the variables from rest, that is from w_{−1} = w̄.
+    def simulate(
+        self, shocks: ArrayLike, *, initial: ArrayLike | None = None, levels: bool = False
+    ) -> Float[Array, "periods n"]:
+        """The path of the variables from rest, that is from w₋₁ = w̄.
 
         Args:
             shocks: ε, of shape (periods, k).
-            levels: whether the steady state is added.
+            initial: w₋₁ − w̄, of shape (n,), where it is not rest.
+            levels: whether the steady state is added to the path.
 
         Returns:
             An array of shape (periods, n), of deviations from the steady state or of levels.
@@ -93,7 +97,8 @@ class FirstOrderLaw(eqx.Module):
         Raises:
             ValueError: for shocks of another shape.
         """
-        deviations = _path(self.transition, self.impact, self._path(shocks), self.states)
+        given = self._shocks(shocks), self._initial(initial)
+        deviations = _path(self.transition, self.impact, *given, self.states)
         return deviations + self.steady_state.vector if levels else deviations
 
     def _place(self, shock: str) -> int:
@@ -101,7 +106,7 @@ class FirstOrderLaw(eqx.Module):
             raise KeyError(unknown(shock, self.shocks))
         return self.shocks.index(shock)
 
-    def _path(self, shocks: ArrayLike) -> Float[Array, "periods k"]:
+    def _shocks(self, shocks: ArrayLike) -> Float[Array, "periods k"]:
         path = jnp.asarray(shocks, self.impact.dtype)
         if path.ndim != 2 or path.shape[1] != len(self.shocks):  # noqa: PLR2004
             raise ValueError(
@@ -110,6 +115,15 @@ class FirstOrderLaw(eqx.Module):
             )
         return path
 
+    def _initial(self, initial: ArrayLike | None) -> Float[Array, " n"]:
+        n = len(self.variables)
+        start = jnp.asarray(0 if initial is None else initial, self.impact.dtype)
+        if initial is not None and start.shape != (n,):
+            raise ValueError(
+                f"`initial` must hold the deviations of {n} variables, and has shape {start.shape}."
+            )
+        return jnp.broadcast_to(start, (n,))
+
     def __repr__(self) -> str:
         n, k = self.impact.shape[-2:]
         return f"FirstOrderLaw({n} variables, {len(self.states)} states, {k} shocks)"
@@ -117,18 +131,6 @@ class FirstOrderLaw(eqx.Module):
 
 def _of_states(states: Sequence[int]) -> np.ndarray:
     return np.array(states, int)
-
-
-# X has columns for the states s alone, so that V_ss = X_ss V_ss X_ssᵀ + R_s R_sᵀ stands by itself, and
-# V = X_s V_ss X_sᵀ + R Rᵀ.
-@functools.partial(jax.jit, static_argnames="states")
-def _covariance(x: Array, r: Array, states: tuple[int, ...]) -> Array:
-    s = _of_states(states)
-    shocks = product(r, r.T)
-    columns = x[:, s]
-    own = solve_discrete_lyapunov(columns[s], shocks[np.ix_(s, s)])
-    v = product(columns, (own + own.T) / 2, columns.T) + shocks
-    return (v + v.T) / 2
 
 
 @functools.partial(jax.jit, static_argnames=("states", "horizon"))
@@ -142,7 +144,7 @@ def _responses(x: Array, first: Array, states: tuple[int, ...], horizon: int) ->
 
 
 @functools.partial(jax.jit, static_argnames="states")
-def _path(x: Array, r: Array, shocks: Array, states: tuple[int, ...]) -> Array:
+def _path(x: Array, r: Array, shocks: Array, start: Array, states: tuple[int, ...]) -> Array:
     s = _of_states(states)
     columns, pushes = x[:, s], product(shocks, r.T)
 
@@ -150,4 +152,4 @@ def _path(x: Array, r: Array, shocks: Array, states: tuple[int, ...]) -> Array:
         w = product(columns, lag) + push
         return w[s], w
 
-    return jax.lax.scan(step, jnp.zeros(len(states), x.dtype), pushes)[1]
+    return jax.lax.scan(step, start[s], pushes)[1]

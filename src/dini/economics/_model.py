@@ -7,14 +7,26 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-from jaxtyping import ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from dini._tree import asarrays
+from dini._tree import all_finite, asarrays
 from dini.economics import _explain, _first_order, _second_order, _steady_state
 from dini.economics._equations import Equations, Linearised, precision
+from dini.economics._kalman import Filtered
 from dini.economics._law import FirstOrderLaw
+from dini.economics._likelihood import (
+    Data,
+    Seen,
+    filtered,
+    joint_likelihood,
+    likelihood,
+    places,
+    smoothed,
+)
 from dini.economics._record import Record, unknown
 from dini.economics._second_order import SecondOrderLaw
+from dini.economics._smoother import Smoothed
+from dini.economics._state_space import Initial
 from dini.economics._steady_state import Values
 from dini.economics._verdict import Verdict
 from dini.implicit import Compiled
@@ -199,6 +211,163 @@ class Model:
             raise RuntimeError(_first_order.explain(law))
         return law
 
+    def log_likelihood(
+        self,
+        params: PyTree,
+        data: ArrayLike,
+        observables: str | Sequence[str],
+        *,
+        measurement_cov: ArrayLike | None = None,
+        initial: Initial = None,
+        presample: int = 0,
+        steady_after: int | None = None,
+        throw: bool = True,
+    ) -> Float[Array, ""]:
+        """The log density of data under the law of first order, by the Kalman filter.
+
+        Its gradient takes one pass back through the periods, whatever the number of parameters.
+
+        Args:
+            params: the parameters, in double precision.
+            data: of shape (periods, m), a column an observable, in levels of the variables; NaN
+                where missing, entries or whole periods.
+            observables: the names of m variables.
+            measurement_cov: the covariance of errors of measurement, as m variances or a matrix of
+                shape (m, m); none by default.
+            initial: (mean, cov), of shapes (n,) and (n, n), of the deviations of all variables from
+                their steady state before the first period, or a
+                [`Prior`][dini.economics.Prior]; by default the law that they have in the long run.
+            presample: so many of the first periods are filtered, and not counted.
+            steady_after: after so many periods the gain of the filter is that of the long run, for
+                long samples without missing data; it must have come within 1e-8 of it.
+            throw: whether failures raise. If not, the value is −inf, and derivatives are NaN, where
+                there is no law, or a forecast of the observables has a singular covariance (fewer
+                shocks and errors of measurement than observables): samplers go on. It is NaN where
+                `steady_after` does not hold.
+
+        Raises:
+            TypeError: for single precision, which leaves few or no digits of a likelihood.
+            ValueError: for unknown names, and data of another shape.
+            RuntimeError: with throw=True, in the cases above.
+
+        References: Anderson and Moore, Optimal Filtering (1979); Hamilton, Time Series Analysis
+        (1994), chapter 13.
+        """
+        seen = Seen(places(observables, self.variables), presample, steady_after)
+        data = Data(data, measurement_cov, initial)
+        return self._seen("_log_likelihood", throw, (params, data), seen)
+
+    def filter(
+        self,
+        params: PyTree,
+        data: ArrayLike,
+        observables: str | Sequence[str],
+        *,
+        measurement_cov: ArrayLike | None = None,
+        initial: Initial = None,
+        presample: int = 0,
+        throw: bool = True,
+    ) -> Filtered:
+        """What the data up to each period say of all variables.
+
+        Args:
+            params: as for `log_likelihood`, and so are all others.
+            data: in levels.
+            observables: names.
+            measurement_cov: variances or a matrix.
+            initial: a prior.
+            presample: periods that are not counted.
+            throw: whether failures raise, or give NaN.
+
+        Returns:
+            A [`Filtered`][dini.economics.Filtered], its means in levels, with one number for each
+            variable, in their order.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as `log_likelihood`.
+        """
+        seen = Seen(places(observables, self.variables), presample)
+        return self._seen("_filtered", throw, (params, Data(data, measurement_cov, initial)), seen)
+
+    def smooth(
+        self,
+        params: PyTree,
+        data: ArrayLike,
+        observables: str | Sequence[str],
+        *,
+        measurement_cov: ArrayLike | None = None,
+        initial: Initial = None,
+        throw: bool = True,
+    ) -> Smoothed:
+        """What all data say of all variables, shocks and errors of measurement.
+
+        Args:
+            params: as for `log_likelihood`, and so are all others.
+            data: in levels.
+            observables: names.
+            measurement_cov: variances or a matrix.
+            initial: a prior.
+            throw: whether failures raise, or give NaN.
+
+        Returns:
+            A [`Smoothed`][dini.economics.Smoothed], its states in levels, with one number for each
+            variable, in their order.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as `log_likelihood`.
+        """
+        seen = Seen(places(observables, self.variables))
+        return self._seen("_smoothed", throw, (params, Data(data, measurement_cov, initial)), seen)
+
+    def joint_log_likelihood(
+        self,
+        params: PyTree,
+        shocks: ArrayLike,
+        data: ArrayLike,
+        observables: str | Sequence[str],
+        measurement_cov: ArrayLike,
+        *,
+        initial: ArrayLike | None = None,
+        order: int = 1,
+        throw: bool = True,
+    ) -> Float[Array, ""]:
+        """The log density of data, given the shocks: what a sampler of both needs.
+
+        Where the law is not linear there is no Kalman filter, and shocks are parameters beside the
+        others. The density of the shocks themselves is not in it.
+
+        Args:
+            params: the parameters, in double precision.
+            shocks: of shape (periods, k).
+            data: of shape (periods, m), in levels; NaN where missing.
+            observables: the names of m variables.
+            measurement_cov: the covariance of errors of measurement, as m variances or a matrix of
+                shape (m, m); regular.
+            initial: the deviations of all variables before the first period, of shape (n,); 0 by
+                default.
+            order: of the law, 1 or 2.
+            throw: whether failures raise, or give −inf and derivatives NaN.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as `log_likelihood`.
+
+        Reference: Childers, Fernández-Villaverde, Perla, Rackauckas and Wu, Differentiable
+        state-space models and Hamiltonian Monte Carlo estimation (2022).
+        """
+        if order not in (1, 2):
+            raise ValueError(f"Model: there are laws of order 1 and 2, and not of {order!r}.")
+        seen = Seen(places(observables, self.variables))
+        data = Data(data, measurement_cov, initial)
+        return self._seen("_joint_log_likelihood", throw, (params, shocks, data), seen, order)
+
+    def _seen(self, name: str, throw: bool, data: tuple, *static: Any) -> Any:
+        """One of those below. Where it fails the law may tell why, else what raises when compiled."""
+        out = self._call(name, throw, data, *static)
+        if throw and _is_known(out) and not all_finite(out):
+            self.first_order(data[0])
+            return self._compiled((name, True, static), data)
+        return out
+
     # --- What is compiled: (throw, static options, *data) -----------------------------------------
 
     def _find(self, throw: bool, params: PyTree, start: tuple | None) -> Any:
@@ -226,6 +395,21 @@ class Model:
         law = self._first_order(throw, params)
         residual, _ = self.equations.around(law.steady_state.vector, params)
         return _second_order.second_order(law, residual)
+
+    def _log_likelihood(self, throw: bool, params: PyTree, data: Data, seen: Seen) -> Any:
+        return likelihood(self._first_order(throw, params), data, seen, throw)
+
+    def _filtered(self, throw: bool, params: PyTree, data: Data, seen: Seen) -> Any:
+        return filtered(self._first_order(throw, params), data, seen, throw)
+
+    def _smoothed(self, throw: bool, params: PyTree, data: Data, seen: Seen) -> Any:
+        return smoothed(self._first_order(throw, params), data, seen, throw)
+
+    def _joint_log_likelihood(
+        self, throw: bool, params: PyTree, shocks: Any, data: Data, seen: Seen, order: int
+    ) -> Any:
+        law = (self._first_order if order == 1 else self._second_order)(throw, params)
+        return joint_likelihood(law, shocks, data, seen, throw)
 
     def _record(self, x: Any) -> Record:
         return Record.of(self.variables, x)

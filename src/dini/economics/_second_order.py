@@ -62,14 +62,17 @@ class SecondOrderLaw(FirstOrderLaw):
         still = jnp.zeros((horizon, len(self.shocks)), self.impact.dtype)
         return self.simulate(still.at[0, place].set(1)) - self.simulate(still)
 
-    def simulate(self, shocks: ArrayLike, *, levels: bool = False) -> Float[Array, "periods n"]:
-        """The pruned path of the variables from rest, that is from w_{−1} = w̄.
+    def simulate(
+        self, shocks: ArrayLike, *, initial: ArrayLike | None = None, levels: bool = False
+    ) -> Float[Array, "periods n"]:
+        """The pruned path of the variables from rest, that is from w₋₁ = w̄.
 
         Quadratic terms take the path of first order, so that no path runs away.
 
         Args:
             shocks: ε, of shape (periods, k).
-            levels: whether the steady state is added.
+            initial: w₋₁ − w̄, of shape (n,), where it is not rest.
+            levels: whether the steady state is added to the path.
 
         Returns:
             An array of shape (periods, n), of deviations from the steady state or of levels.
@@ -77,7 +80,7 @@ class SecondOrderLaw(FirstOrderLaw):
         Raises:
             ValueError: for shocks of another shape.
         """
-        deviations = _pruned(self, self._path(shocks))
+        deviations = _pruned(self, self._shocks(shocks), self._initial(initial))
         return deviations + self.steady_state.vector if levels else deviations
 
 
@@ -158,7 +161,9 @@ def _contracted(m: Float[Array, "n n"], w: Float[Array, "n v v"]) -> Float[Array
 
 
 @jax.jit
-def _pruned(law: SecondOrderLaw, shocks: Float[Array, "periods k"]) -> Float[Array, "periods n"]:
+def _pruned(
+    law: SecondOrderLaw, shocks: Float[Array, "periods k"], start: Float[Array, " n"]
+) -> Float[Array, "periods n"]:
     s = np.array(law.states, int)
     columns, of_states = law.transition[:, s], law.state_state[:, s[:, None], s]
     mixed = law.state_shock[:, s]
@@ -172,8 +177,7 @@ def _pruned(law: SecondOrderLaw, shocks: Float[Array, "periods k"]) -> Float[Arr
         first = product(columns, first) + product(law.impact, e)
         return (first[s], second[s]), first + second
 
-    rest = jnp.zeros(len(s), shocks.dtype)
-    return jax.lax.scan(step, (rest, rest), shocks)[1]
+    return jax.lax.scan(step, (start[s], jnp.zeros(len(s), start.dtype)), shocks)[1]
 
 
 # E ½ X₂[x₋, x₋] = ½ X₂ : V with V = E x xᵀ of first order, as pruning has it.
