@@ -1,11 +1,17 @@
-"""What all tests share: double precision, and no scheduler that can lose a task."""
+"""What all tests share: double precision, a thread a process, and no scheduler that loses a task."""
 
 import importlib.metadata
 import os
 
 import jax
+import scipy.linalg  # noqa: F401  loads the library that JAX's linear algebra calls too
+import threadpoolctl
 
 jax.config.update("jax_enable_x64", True)
+
+# One worker of pytest-xdist a core: where LAPACK starts threads too, they wait for one another.
+threadpoolctl.threadpool_limits(1)
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of processes that tests start
 
 # jaxlib 0.10 can wait for ever for a batch of solves on two cores (docs/api/linalg.md).
 if importlib.metadata.version("jaxlib").startswith("0.10."):
