@@ -173,6 +173,7 @@ def test_gradient_in_both_modes(initial):
     assert bar < 1e-9 * abs(slope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("initial", [None, STATIONARY])
 def test_hessian_is_symmetric_and_that_of_the_gradient(initial):
     f = lambda theta: value(theta, initial=initial)
@@ -191,7 +192,8 @@ def test_rule_of_every_array(first):
         return log_likelihood(StateSpace(a, r, z, h @ h.T, prior, lags=P), y, throw=False)
 
     root, h = np.linalg.cholesky(COV), np.linalg.cholesky(FULL)
-    check_rule(f, TRANSITION, IMPACT, OBSERVATION, h, root, MEAN, DATA[:4])
+    order = 1 if first else 2
+    check_rule(f, TRANSITION, IMPACT, OBSERVATION, h, root, MEAN, DATA[:4], order=order)
 
 
 @pytest.mark.slow
@@ -225,6 +227,7 @@ def test_draws_go_through_vmap():
         np.testing.assert_allclose(g, expected[1], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_memory_of_the_gradient_is_that_of_one_filter_pass():
     def used(periods):
         y = jnp.zeros((periods, M))
