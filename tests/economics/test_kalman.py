@@ -74,6 +74,14 @@ def test_stationary_prior_solves_the_lyapunov_equation(initial):
     np.testing.assert_allclose(log_likelihood(space, GAPS), expected, rtol=1e-13)
 
 
+@pytest.mark.parametrize("roots", [(0.5, 1.1, 0.2), (1.5, 0.9, 3.0), (0.5, 1.0, 0.2)])
+def test_explosive_law_has_no_stationary_prior(roots):
+    turn = np.linalg.qr(OBSERVATION.T @ OBSERVATION + np.diag(MEAN))[0][:P, :P]
+    t = np.zeros((S, S))
+    t[:P, :P] = turn @ np.diag(roots) @ np.linalg.inv(turn)
+    assert log_likelihood(spaces(FULL, None, t), DATA, throw=False) == -jnp.inf
+
+
 def test_presample_runs_through_the_filter_and_is_not_counted():
     got = log_likelihood(spaces(FULL), GAPS, presample=3)
     early = gaussian.log_density(sample(FULL, periods=3), GAPS[:3])

@@ -8,7 +8,8 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jax.lax import stop_gradient
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from dini.linalg import solve_discrete_lyapunov
 
@@ -173,7 +174,8 @@ def kept(states: Sequence[int], observed: Sequence[int]) -> tuple[int, ...]:
 
 
 # x_t = T x_{t−1} + R ε_t has the covariance V = T V Tᵀ + R Rᵀ, where V of the lagged numbers alone
-# stands on the right.
+# stands on the right. The equation has a solution for explosive laws too, with a negative
+# eigenvalue for each explosive root that shocks reach.
 def stationary(
     transition: Float[Array, "s s"], impact: Float[Array, "s k"], lags: int
 ) -> Float[Array, "s s"]:
@@ -181,7 +183,15 @@ def stationary(
     t, rr = transition[:, :lags], impact @ impact.T
     inner = solve_discrete_lyapunov(t[:lags], rr[:lags, :lags])
     v = t @ inner @ t.T + rr
-    return (v + v.T) / 2
+    return (v + v.T) / 2 * jnp.where(_positive(stop_gradient(inner)), 1, jnp.nan)
+
+
+def _positive(v: Float[Array, "p p"]) -> Bool[Array, ""]:
+    """Whether no eigenvalue of the matrix of correlations is negative, but for rounding."""
+    root = jnp.sqrt(jnp.diag(v))
+    scale = jnp.where(root == 0, 1, root)
+    ridge = _SYMMETRIC**0.5 * jnp.eye(v.shape[0])
+    return jnp.all(jnp.isfinite(jnp.linalg.cholesky(v / scale / scale[:, None] + ridge)))
 
 
 def double(name: str, x: ArrayLike) -> Float[Array, "..."]:
