@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from dini.economics._matrices import marked, product
+from dini._matrices import marked, product
 from dini.linalg import solve_discrete_lyapunov
 
 

@@ -6,7 +6,7 @@ from jax.lax import stop_gradient
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
-from dini.economics._matrices import marked
+from dini._matrices import marked
 from dini.economics._state_space import StateSpace
 
 
