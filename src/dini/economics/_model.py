@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
+import jax.core
 import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, ArrayLike, Float, PyTree
@@ -122,7 +122,8 @@ class Model:
         """
         if start is not None:
             origin, *known = start
-            start = origin, *(known or [self.steady_state(origin, throw=throw)])
+            known = known[0] if known else self.steady_state(origin, throw=throw)
+            start = origin, Record.of({name: known[name] for name in self.variables})
         found, record = self._call("_find", throw, (params, start))
         if throw and _is_known(record) and not found.isolated:
             raise RuntimeError(self._why_not_steady(params, found.point, start))
@@ -376,7 +377,7 @@ class Model:
         return found, self._record(found.x)
 
     def _calibrated(self, throw: bool, params: PyTree, targets: dict, where: Any) -> Any:
-        where = where if callable(where) else _named(params, where)
+        where = where if callable(where) else _named(where)
         params = eqx.tree_at(where, params, replace_fn=lambda x: jnp.asarray(x, precision(params)))
         changed, found = _steady_state.calibrate(
             self.equations, self._guess, self._closed, params, targets, where, throw
@@ -450,7 +451,7 @@ def _is_finite(tree: PyTree) -> bool:
     return all(bool(jnp.all(jnp.isfinite(x))) for x in jtu.tree_leaves(tree))
 
 
-def _named(params: PyTree, names: tuple[str, ...]) -> Callable[[PyTree], list]:
+def _named(names: tuple[str, ...]) -> Callable[[PyTree], list]:
     """The parameters of these names, as `eqx.tree_at` asks for them."""
 
     def one(params: PyTree, name: str) -> Any:
