@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dini.economics import Model
+from dini.economics import Model, Verdict
 from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import new_keynesian, rbc
@@ -83,14 +83,23 @@ def test_guess_may_follow_the_parameters():
 
 def test_values_that_are_none_are_refused():
     near = rbc.steady_state(P) | {"c": 5.9}
-    with pytest.raises(
-        RuntimeError, match=r"'resources' leaves -0\.0363, where k = 47\.39"
-    ):
+    with pytest.raises(RuntimeError, match=r"'resources' leaves -0\.0363, where k = 47\.39"):
         given(near).steady_state(P)
     assert all_nan(given(near).steady_state(P, throw=False).vector)
     with pytest.raises(RuntimeError, match=r"has others: k = 47\.3903, not 47\. "):
         given({"k": 47.0}).steady_state(P)
     assert all_nan(given({"k": 47.0}).steady_state(P, throw=False).vector)
+    with pytest.raises(RuntimeError, match="has others"):
+        given({"k": 47.0}).first_order(P)
+
+
+@pytest.mark.slow
+def test_double_root_is_no_steady_state():
+    m = Model(lambda lag, now, lead, shock, p: [(now.x - 1) ** 2 + p * lag.x + shock.e], "x", "e")
+    for given in ({}, {"steady_state": {"x": 1.0 + 1e-9}}):
+        law = Model(m.equations.fn, "x", "e", **given).first_order(0.0, throw=False)
+        assert law.result == Verdict.failed
+        assert all_nan((law.transition, law.steady_state.vector))
 
 
 def test_values_good_to_half_the_digits_pass():
