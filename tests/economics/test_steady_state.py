@@ -86,6 +86,10 @@ def test_values_that_are_none_are_refused():
     with pytest.raises(RuntimeError, match=r"'resources' leaves -0\.0363, where k = 47\.39"):
         given(near).steady_state(P)
     assert all_nan(given(near).steady_state(P, throw=False).vector)
+
+
+@pytest.mark.slow
+def test_values_that_the_others_do_not_go_with_are_refused():
     with pytest.raises(RuntimeError, match=r"has others: k = 47\.3903, not 47\. "):
         given({"k": 47.0}).steady_state(P)
     assert all_nan(given({"k": 47.0}).steady_state(P, throw=False).vector)
@@ -160,6 +164,7 @@ def waves(_lag, now, _lead, _shock, p):
     return u + 0.9 * jnp.sin(3 * u) + 0.1 * v, v + 0.9 * jnp.sin(3 * v) - 0.1 * u
 
 
+@pytest.mark.slow
 def test_solution_is_followed_from_a_solved_calibration():
     m = Model(waves, "x y", "e", guess={"x": 0.1, "y": -0.1})
     far = m.steady_state(6.0, throw=False).vector
@@ -187,6 +192,7 @@ def test_parameters_are_found_for_which_a_variable_rests_where_wanted():
     assert_close(slopes, jax.grad(by_hand, (0, 1))(30.0, P.alpha), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_free_parameters_are_named_or_pointed_at():
     as_dict = lambda lag, now, lead, shock, p: rbc.equations(lag, now, lead, shock, rbc.Params(**p))
     m = Model(as_dict, rbc.VARIABLES, rbc.SHOCKS)
