@@ -13,18 +13,12 @@ from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import brock_mirman, new_keynesian, rbc
 from tests.support.marks import case
+from tests.support.models import model
 
 _compiled = collections.Counter()
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, _, **kwargs: _compiled.update([event])
 )
-
-
-@functools.cache
-def model(economy):
-    return Model(
-        economy.equations, economy.VARIABLES, economy.SHOCKS, steady_state=economy.steady_state
-    )
 
 
 def arrays(p):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dini.economics import Model
+from dini.economics import Model, Verdict
 from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import new_keynesian, rbc
@@ -83,14 +83,27 @@ def test_guess_may_follow_the_parameters():
 
 def test_values_that_are_none_are_refused():
     near = rbc.steady_state(P) | {"c": 5.9}
-    with pytest.raises(
-        RuntimeError, match=r"'resources' leaves -0\.0363, where k = 47\.39"
-    ):
+    with pytest.raises(RuntimeError, match=r"'resources' leaves -0\.0363, where k = 47\.39"):
         given(near).steady_state(P)
     assert all_nan(given(near).steady_state(P, throw=False).vector)
+
+
+@pytest.mark.slow
+def test_values_that_the_others_do_not_go_with_are_refused():
     with pytest.raises(RuntimeError, match=r"has others: k = 47\.3903, not 47\. "):
         given({"k": 47.0}).steady_state(P)
     assert all_nan(given({"k": 47.0}).steady_state(P, throw=False).vector)
+    with pytest.raises(RuntimeError, match="has others"):
+        given({"k": 47.0}).first_order(P)
+
+
+@pytest.mark.slow
+def test_double_root_is_no_steady_state():
+    m = Model(lambda lag, now, lead, shock, p: [(now.x - 1) ** 2 + p * lag.x + shock.e], "x", "e")
+    for given in ({}, {"steady_state": {"x": 1.0 + 1e-9}}):
+        law = Model(m.equations.fn, "x", "e", **given).first_order(0.0, throw=False)
+        assert law.result == Verdict.failed
+        assert all_nan((law.transition, law.steady_state.vector))
 
 
 def test_values_good_to_half_the_digits_pass():
@@ -151,6 +164,7 @@ def waves(_lag, now, _lead, _shock, p):
     return u + 0.9 * jnp.sin(3 * u) + 0.1 * v, v + 0.9 * jnp.sin(3 * v) - 0.1 * u
 
 
+@pytest.mark.slow
 def test_solution_is_followed_from_a_solved_calibration():
     m = Model(waves, "x y", "e", guess={"x": 0.1, "y": -0.1})
     far = m.steady_state(6.0, throw=False).vector
@@ -178,6 +192,7 @@ def test_parameters_are_found_for_which_a_variable_rests_where_wanted():
     assert_close(slopes, jax.grad(by_hand, (0, 1))(30.0, P.alpha), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_free_parameters_are_named_or_pointed_at():
     as_dict = lambda lag, now, lead, shock, p: rbc.equations(lag, now, lead, shock, rbc.Params(**p))
     m = Model(as_dict, rbc.VARIABLES, rbc.SHOCKS)

@@ -1,16 +1,15 @@
 """Verdicts: on both sides of the unit circle, on it, and where there is no solvent."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dini.economics import Model, Verdict
+from dini.economics import Verdict
 from dini.economics._verdict import is_contraction, verdict
 from tests.support.compare import all_nan
 from tests.support.economies import new_keynesian, rbc
+from tests.support.models import model
 
 _random = np.random.default_rng(3)
 
@@ -108,13 +107,6 @@ def test_count_takes_infinite_eigenvalues_for_unstable():
 
 
 # --- Of models ------------------------------------------------------------------------------------
-
-
-@functools.cache
-def model(economy):
-    return Model(
-        economy.equations, economy.VARIABLES, economy.SHOCKS, steady_state=economy.steady_state
-    )
 
 
 def test_every_draw_below_the_taylor_threshold_is_indeterminate():
