@@ -1,5 +1,9 @@
 """Dynamic stochastic economic models: steady state, law of motion, and what follows from it."""
 
+from dini.economics._decompositions import (
+    Forecast as Forecast,
+    HistoricalDecomposition as HistoricalDecomposition,
+)
 from dini.economics._equations import Linearised as Linearised
 from dini.economics._law import FirstOrderLaw as FirstOrderLaw
 from dini.economics._model import Model as Model
