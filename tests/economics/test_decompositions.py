@@ -25,12 +25,8 @@ def tilted(lag, now, lead, shock, p):
     ]
 
 
-def at_rest(p):
-    c = 1.0 / (1 - 0.4)
-    return {"k": 0.0, "z": 0.0, "c": c, "h": 0.0, "u": 3.0}
-
-
-MODEL = Model(tilted, "k z c h u", "a b", steady_state=at_rest)
+REST = {"k": 0.0, "z": 0.0, "c": 1 / 0.6, "h": 0.0, "u": 3.0}
+MODEL = Model(tilted, "k z c h u", "a b", steady_state=REST)
 P = {"rho": jnp.asarray(0.9), "sigma": jnp.asarray(1.5)}
 
 

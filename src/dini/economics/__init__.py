@@ -8,4 +8,5 @@ from dini.economics._equations import Linearised as Linearised
 from dini.economics._law import FirstOrderLaw as FirstOrderLaw
 from dini.economics._model import Model as Model
 from dini.economics._record import Record as Record
+from dini.economics._transforms import Bounds as Bounds
 from dini.economics._verdict import Verdict as Verdict

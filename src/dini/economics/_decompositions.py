@@ -52,8 +52,8 @@ class HistoricalDecomposition(eqx.Module):
         return jnp.sum(self.shocks, axis=-1) + self.initial
 
 
-# The error of a forecast h periods ahead is Σ_{t<h} Xᵗ R ε_{T+h−t}; shock j adds Σ_{t<h} (Xᵗ R)_ij² to
-# the variance of variable i. In the long run that is the diagonal of V_j = X V_j Xᵀ + r_j r_jᵀ.
+# The error of a forecast h periods ahead is Σ_{t<h} Xᵗ R ε_{T+h−t}; shock j adds Σ_{t<h} (Xᵗ R)_ij²
+# to the variance of variable i: in the long run, the diagonal of V_j = X V_j Xᵀ + r_j r_jᵀ.
 @functools.partial(jax.jit, static_argnames=("states", "horizon"))
 def variance_shares(
     x: Float[Array, "n n"], r: Float[Array, "n k"], states: tuple[int, ...], horizon: int | None
@@ -126,7 +126,7 @@ def forecast(
     return Forecast(mean, cov, mean - quantile * sd, mean + quantile * sd, coverage)
 
 
-# w_t = Σ_j c_tj + d_t with c_tj = X c_{t−1,j} + r_j ε_tj from 0, and d_t = X d_{t−1} from the start.
+# w_t = Σ_j c_tj + d_t: c_tj = X c_{t−1,j} + r_j ε_tj from 0, and d_t = X d_{t−1} from the start.
 @functools.partial(jax.jit, static_argnames="states")
 def historical(
     x: Float[Array, "n n"],

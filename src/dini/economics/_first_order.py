@@ -16,7 +16,9 @@ from dini.linalg import solve_quadratic
 from dini.linear import guarded
 
 
-def first_order(equations: Equations, found: Found, params: PyTree, throw: bool) -> FirstOrderLaw:
+def first_order(
+    equations: Equations, found: Found, params: PyTree, throw: bool
+) -> FirstOrderLaw:
     """The law of motion around a steady state, NaN where it is not the one stable law.
 
     A root at which the Jacobian is singular, a unit root for instance, has a verdict too.

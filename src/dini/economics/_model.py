@@ -31,7 +31,6 @@ class Model:
             "technology": now.z - p["rho"] * lag.z - p["sigma"] * shock.e,
         }
 
-
     model = dini.economics.Model(equations, ["k", "c", "z"], ["e"])
     law = model.first_order({"alpha": 0.33, "beta": 0.96, "rho": 0.9, "sigma": 0.02})
     ```
