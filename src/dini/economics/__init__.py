@@ -5,8 +5,19 @@ from dini.economics._decompositions import (
     HistoricalDecomposition as HistoricalDecomposition,
 )
 from dini.economics._equations import Linearised as Linearised
+from dini.economics._identification import (
+    Identification as Identification,
+    identification as identification,
+)
 from dini.economics._law import FirstOrderLaw as FirstOrderLaw
 from dini.economics._model import Model as Model
+from dini.economics._plot import (
+    plot_determinacy as plot_determinacy,
+    plot_impulse_responses as plot_impulse_responses,
+    plot_sensitivity as plot_sensitivity,
+    plot_variance_decomposition as plot_variance_decomposition,
+)
 from dini.economics._record import Record as Record
+from dini.economics._sensitivity import sensitivity as sensitivity
 from dini.economics._transforms import Bounds as Bounds
 from dini.economics._verdict import Verdict as Verdict
