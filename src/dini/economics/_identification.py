@@ -211,9 +211,7 @@ def _jacobians(
     return *jacobians, determinate
 
 
-def _moments(
-    law: FirstOrderLaw, sd: Float[Array, " n"], rows: tuple[int, ...], lags: int
-) -> Array:
+def _moments(law: FirstOrderLaw, sd: Float[Array, " n"], rows: tuple[int, ...], lags: int) -> Array:
     at = np.array(rows)
     mean = law.steady_state.vector[at] / sd[at]
     scale = sd[at][:, None] * sd[at]

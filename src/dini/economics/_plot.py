@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of Okabe and Ito, told apart without colour vision too.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#4D4D4D")
+# Of Okabe and Ito, and a wine of Tol's for their yellow: told apart without colour vision too.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D", "#882255")
 _VERDICTS = {
     "determinate": "#8FC1E3",
     "indeterminate": "#F5CF85",
@@ -29,6 +29,9 @@ _VERDICTS = {
     "failed": "#BDBDBD",
 }
 _LABEL_SHARE = 0.08
+# Responses smaller than this share of the largest are rounding, and drawn as a flat line.
+_ROUNDING = 1e-12
+_CHARACTERS_PER_INCH = 11
 
 
 def plot_impulse_responses(
@@ -63,6 +66,7 @@ def plot_impulse_responses(
     around = _bands(bands, which, (horizon, len(law.variables)))
     figure, panels = _panels(plt, len(shown), sharex=True)
     periods = np.arange(horizon)
+    largest = max(np.max(np.abs(path)) for path in paths.values())
     for ax, name in zip(panels, shown, strict=True):
         at = law.variables.index(name)
         ax.axhline(0, color="#999999", linewidth=0.8, zorder=1)
@@ -72,7 +76,10 @@ def plot_impulse_responses(
                 ax.fill_between(periods, lower, upper, color=colour, alpha=0.2, linewidth=0)
             ax.plot(periods, paths[shock][:, at], color=colour, linewidth=1.8, label=shock)
         _titled(ax, name)
+        ax.locator_params(axis="y", nbins=4)
         ax.set_xlim(0, max(horizon - 1, 1))
+        if max(np.max(np.abs(path[:, at])) for path in paths.values()) <= _ROUNDING * largest:
+            ax.set(ylim=(-1, 1), yticks=[0])
     _whole_numbers(panels)
     if len(which) == 1:
         figure.suptitle(f"Responses to one unit of {which[0]}", fontsize="medium")
@@ -225,7 +232,9 @@ def plot_sensitivity(
         _, ax = plt.subplots(figsize=(6, 0.9 + 0.3 * len(labels)), layout="constrained")
     assert ax is not None
     bars = ax.barh(labels, sizes, height=0.7, color=np.where(sizes < 0, _COLOURS[5], _COLOURS[0]))
-    ax.bar_label(bars, [f"{size:.3g}" for size in sizes], padding=3, fontsize="small")
+    ax.bar_label(
+        bars, [f"{size:.3g}".replace("-", "−") for size in sizes], padding=3, fontsize="small"
+    )
     ax.invert_yaxis()
     ax.axvline(0, color="#666666", linewidth=0.8)
     ax.margins(x=0.15, y=0.02)
@@ -323,8 +332,6 @@ def _whole_numbers(panels: list["Axes"]) -> None:
 
     for ax in panels:
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        if not ax.yaxis.get_major_formatter().__class__.__name__.startswith("Percent"):
-            ax.yaxis.set_major_locator(MaxNLocator(4))
 
 
 def _percent() -> Any:
@@ -334,13 +341,15 @@ def _percent() -> Any:
 
 
 def _legend(where: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Above the axes, or above all of them in a figure, in one or two rows."""
-    columns = min(len(labels), 5)
-    if hasattr(where, "add_subplot"):
-        where.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
-    else:
-        anchor = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-        where.legend(handles, labels, ncols=columns, frameon=False, **anchor)
+    """Above the axes, or above all of them in a figure, in as few rows as there is room for."""
+    whole = hasattr(where, "add_subplot")
+    figure = where if whole else where.figure
+    room = _CHARACTERS_PER_INCH * figure.get_figwidth()
+    rows = int(np.ceil(sum(len(label) + 6 for label in labels) / room))
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+    place = {"loc": "outside upper center"} if whole else place
+    columns = -(-len(labels) // rows)
+    where.legend(handles, labels, ncols=columns, frameon=False, fontsize="medium", **place)
 
 
 def _bars(
