@@ -16,9 +16,7 @@ from dini.linalg import solve_quadratic
 from dini.linear import guarded
 
 
-def first_order(
-    equations: Equations, found: Found, params: PyTree, throw: bool
-) -> FirstOrderLaw:
+def first_order(equations: Equations, found: Found, params: PyTree, throw: bool) -> FirstOrderLaw:
     """The law of motion around a steady state, NaN where it is not the one stable law.
 
     A root at which the Jacobian is singular, a unit root for instance, has a verdict too.
@@ -34,14 +32,22 @@ def first_order(
     linearised = equations.linearise(x, params)
     solved = found.isolated | _vanishes(equations.at_rest(x, params), linearised, x)
     linearised = jtu.tree_map(lambda m: marked(m, solved), linearised)
-    transition, impact, solvent, result = _solve(linearised)
+    solvent, impact, result = _solve(linearised)
     good = result == Verdict.determinate
-    law = marked(transition, good), marked(impact, good)
+    law = marked(solvent, good), marked(impact, good)
     if throw:
         for which, text in explanations():
             law = guarded(law, result == which, text, throw)
     steady_state = Record.of(equations.variables, found.x)
-    return FirstOrderLaw(*law, steady_state, result, linearised, solvent, equations.shocks)
+    return FirstOrderLaw(
+        transition=law[0],
+        impact=law[1],
+        steady_state=steady_state,
+        result=result,
+        linearised=linearised,
+        solvent=solvent,
+        shocks=equations.shocks,
+    )
 
 
 # Rounding in x explains a residual as large as |∂F| |x| ε.
@@ -53,8 +59,8 @@ def _vanishes(f: Array, linearised: Linearised, x: Array) -> Bool[Array, ""]:
 
 # A w₊ + B w + C w₋ + D ε = 0 with w = X w₋ + R ε and E ε₊ = 0, for all w₋ and ε:
 # (A X² + B X + C) w₋ + ((A X + B) R + D) ε = 0. So X is a solvent, and R = −(A X + B)⁻¹ D.
-def _solve(linearised: Linearised) -> tuple[Array, Array, Array, Verdict]:
-    """X and R of the minimal solvent, X again as a constant, and the verdict."""
+def _solve(linearised: Linearised) -> tuple[Array, Array, Verdict]:
+    """X and R of the minimal solvent, and the verdict on it."""
     a, b, c = linearised.lead, linearised.now, linearised.lag
     leads, _, lags, _ = (np.array(part, int) for part in linearised.occurrences)
     # X = −(A X + B)⁻¹ C has columns for the lags alone, and S = (A X + B)⁻¹ A for the leads.
@@ -64,7 +70,7 @@ def _solve(linearised: Linearised) -> tuple[Array, Array, Array, Verdict]:
     solved = jnp.linalg.solve(g, jnp.concatenate([a[:, leads], linearised.shock], axis=1))
     s, impact = solved[leads, : leads.size], -solved[:, leads.size :]
     result = verdict(x[np.ix_(lags, lags)], s, (a, b, c))
-    return x, impact, jax.lax.stop_gradient(x), result
+    return x, impact, result
 
 
 def explanations() -> list[tuple[Verdict, str]]:
@@ -81,9 +87,9 @@ def explain(law: FirstOrderLaw) -> str:
 
 _REASONS = {
     "indeterminate": (
-        "indeterminate: the equations have more than one stable law of motion. Too few of them tie "
-        "expectations down: a policy rule may be too weak, or a variable that is given at the start "
-        "of the period may stand without its lag."
+        "indeterminate: the equations have more than one stable law of motion. Too few of them "
+        "tie expectations down: a policy rule may be too weak, or a variable that is given at the "
+        "start of the period may stand without its lag."
     ),
     "explosive": (
         "explosive: the equations have no stable law of motion. A variable grows, or keeps its "

@@ -204,7 +204,7 @@ def _of_states(states: Sequence[int]) -> np.ndarray:
     return np.array(states, int)
 
 
-# X has columns for the states s alone, so that V_ss = X_ss V_ss X_ssᵀ + R_s R_sᵀ stands by itself, and
+# X has columns for the states s alone: V_ss = X_ss V_ss X_ssᵀ + R_s R_sᵀ stands by itself, and then
 # V = X_s V_ss X_sᵀ + R Rᵀ.
 @functools.partial(jax.jit, static_argnames="states")
 def _covariance(x: Array, r: Array, states: tuple[int, ...]) -> Array:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
+import jax.core
 import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import ArrayLike, PyTree
@@ -30,6 +30,7 @@ class Model:
             "resources": now.c + now.k - jnp.exp(now.z) * lag.k ** p["alpha"],
             "technology": now.z - p["rho"] * lag.z - p["sigma"] * shock.e,
         }
+
 
     model = dini.economics.Model(equations, ["k", "c", "z"], ["e"])
     law = model.first_order({"alpha": 0.33, "beta": 0.96, "rho": 0.9, "sigma": 0.02})
@@ -108,7 +109,8 @@ class Model:
         """
         if start is not None:
             origin, *known = start
-            start = origin, *(known or [self.steady_state(origin, throw=throw)])
+            known = known[0] if known else self.steady_state(origin, throw=throw)
+            start = origin, Record.of({name: known[name] for name in self.variables})
         found, record = self._call("_find", throw, (params, start))
         if throw and _is_known(record) and not found.isolated:
             raise RuntimeError(self._why_not_steady(params, found.point, start))
@@ -177,7 +179,7 @@ class Model:
                 one.
         """
         law = self._call("_first_order", throw, (params,))
-        if throw and _is_known(law) and not law.result == Verdict.determinate:
+        if throw and _is_known(law) and law.result != Verdict.determinate:
             if law.result == Verdict.failed:
                 self.steady_state(params)
             raise RuntimeError(_first_order.explain(law))
@@ -190,7 +192,7 @@ class Model:
         return found, self._record(found.x)
 
     def _calibrated(self, throw: bool, params: PyTree, targets: dict, where: Any) -> Any:
-        where = where if callable(where) else _named(params, where)
+        where = where if callable(where) else _named(where)
         params = eqx.tree_at(where, params, replace_fn=lambda x: jnp.asarray(x, precision(params)))
         changed, found = _steady_state.calibrate(
             self.equations, self._guess, self._closed, params, targets, where, throw
@@ -238,7 +240,7 @@ def _is_known(tree: PyTree) -> bool:
     return not _is_traced(tree)
 
 
-def _named(params: PyTree, names: tuple[str, ...]) -> Callable[[PyTree], list]:
+def _named(names: tuple[str, ...]) -> Callable[[PyTree], list]:
     """The parameters of these names, as `eqx.tree_at` asks for them."""
 
     def one(params: PyTree, name: str) -> Any:
