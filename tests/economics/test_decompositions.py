@@ -10,6 +10,7 @@ import scipy.linalg
 import scipy.stats
 
 from dini.economics import Model, Record
+from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import new_keynesian, smets_wouters
 
@@ -80,16 +81,13 @@ def test_variance_shares_sum_to_the_covariance_by_scipy_shock_by_shock():
 
 
 @pytest.mark.slow
-def test_variance_shares_are_differentiable_where_nothing_moves_too():
-    def shares(p):
+def test_decompositions_are_differentiable_where_nothing_moves_too():
+    def all_of(p):
         found = MODEL.first_order(p)
-        return found.variance_decomposition(3), found.variance_decomposition()
+        shares = found.variance_decomposition(3), found.variance_decomposition()
+        return *shares, found.autocovariance(2), found.forecast([1.0, 1.0], 2).upper
 
-    slopes = jax.jacfwd(shares)(P)
-    up, down = (shares(P | {"sigma": P["sigma"] + h}) for h in (1e-5, -1e-5))
-    for found, above, below in zip(slopes, up, down, strict=True):
-        assert_close(found["sigma"], (above - below) / 2e-5, rtol=1e-8)
-    assert_close(jax.jacrev(shares)(P), slopes, rtol=1e-11)
+    check_rule(all_of, P, order=1)
 
 
 def test_variance_shares_of_no_law_are_nan():
@@ -145,16 +143,6 @@ def test_forecast_takes_a_state_in_every_form():
     levels = law().forecast(vector + rest, 3, levels=True)
     assert_close(levels.mean, plain + rest, rtol=1e-14)
     assert_close(levels.upper - levels.mean, law().forecast(vector, 3).upper - plain, rtol=1e-12)
-
-
-@pytest.mark.slow
-def test_forecast_has_a_gradient_where_there_is_no_uncertainty():
-    def upper(p):
-        return jnp.sum(MODEL.first_order(p).forecast([1.0, 1.0], 2).upper)
-
-    slope = jax.grad(upper)(P)
-    expected = (upper(P | {"rho": 0.9001}) - upper(P | {"rho": 0.8999})) / 2e-4
-    assert_close(slope["rho"], expected, rtol=1e-6)
 
 
 def test_forecast_refuses_what_does_not_fit():

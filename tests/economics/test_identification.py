@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
@@ -186,19 +187,32 @@ def test_identification_asks_for_a_stable_law():
         identification(MODEL, P | {"phi_pi": 0.5, "phi_y": 0.0}, ["y", "pi", "seen_i"])
 
 
-@functools.cache
+@pytest.mark.slow
+def test_more_parameters_than_moments_are_told_from_their_sum():
+    """Backwards then, as there are fewer numbers to tell than parameters."""
+    scale = lambda p: jnp.sum(p["weights"]) + jnp.sqrt(p["root"])
+    one = lambda lag, now, lead, shock, p: [p["rho"] * lag.z + scale(p) * shock.e - now.z]
+    model = Model(one, ["z"], ["e"], steady_state={"z": 0.0})
+    p = {"rho": 0.5, "root": 0.0, "weights": jnp.linspace(0.1, 1, 30)}
+    some = identification(model, p, ["z"], 2, names=["rho", "weights"])
+    assert some.rank == some.solution_rank == 2
+    assert len(some.directions) == 29
+    assert all(len(d) == 2 and sum(d.values()) == pytest.approx(0) for d in some.directions)
+    assert some.collinearity["rho"] < 1 == pytest.approx(some.collinearity["weights[3]"])
+    with pytest.raises(ValueError, match="no finite derivatives"):
+        identification(model, p, ["z"], 2)
+
+
+WOUTERS = Model(
+    smets_wouters.equations,
+    smets_wouters.VARIABLES,
+    smets_wouters.SHOCKS,
+    steady_state=smets_wouters.steady_state,
+)
+
+
 def wouters(p):
-    economy = smets_wouters
-    names = economy.VARIABLES, economy.SHOCKS
-    model = _wouters_model(*map(tuple, names))
-    return identification(model, p, economy.OBSERVABLES)
-
-
-@functools.cache
-def _wouters_model(variables, shocks):
-    return Model(
-        smets_wouters.equations, variables, shocks, steady_state=smets_wouters.steady_state
-    )
+    return identification(WOUTERS, p, smets_wouters.OBSERVABLES)
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def test_impulse_responses_have_bands_and_flat_lines():
     assert "e_v" in figure.get_suptitle()
     for i, name in enumerate(new_keynesian.VARIABLES):
         (band,) = panels(figure)[name].collections
-        corners = band.get_paths()[0].vertices
+        corners = np.asarray(band.get_paths()[0].vertices)
         at_impact = corners[corners[:, 0] == 0, 1]
         assert_close([min(at_impact), max(at_impact)], [response[0, i] - 1, response[0, i] + 2])
     assert panels(figure)["rn"].get_ylim() == (-1, 1)
@@ -116,7 +116,7 @@ def test_variance_decomposition_over_horizons_draws_areas():
     for i, name in enumerate(new_keynesian.VARIABLES):
         areas = panels(figure)[name].collections
         for j, area in enumerate(areas):
-            corners = area.get_paths()[0].vertices
+            corners = np.asarray(area.get_paths()[0].vertices)
             tops = [corners[corners[:, 0] == t, 1].max() for t in (1, 2, 3, 4)]
             assert_close(tops, list(shares[:, i, : j + 1].sum(-1)), rtol=1e-12)
 
@@ -126,8 +126,8 @@ def test_determinacy_is_drawn_where_the_taylor_principle_holds():
     ax = economics.plot_determinacy(MODEL, P, ("phi_pi", phi_pi), ("phi_y", phi_y))
     ax.figure.canvas.draw()
     codes = np.asarray(ax.collections[0].get_array()).reshape(7, 12)
-    threshold = new_keynesian.threshold(P._replace(phi_y=phi_y))
-    assert np.array_equal(codes, np.where(phi_pi > threshold[:, None], 0, 1))
+    thresholds = np.array([[new_keynesian.threshold(P._replace(phi_y=y))] for y in phi_y])
+    assert np.array_equal(codes, np.where(phi_pi > thresholds, 0, 1))
     assert legend(ax) == ["determinate", "indeterminate", "parameters"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("phi_pi", "phi_y")
     assert_close(ax.lines[0].get_xydata(), np.array([[P.phi_pi, P.phi_y]]))

@@ -72,7 +72,7 @@ def test_inverse_keeps_its_digits_near_zero():
 
 class Params(NamedTuple):
     share: float = 0.3
-    sd: dict | None = None
+    sd: dict = {}  # noqa: RUF012
     weights: tuple = (0.5, 2.0)
     periods: int = 4
     name: str = "a"

@@ -137,8 +137,8 @@ def identification(
         observables: the names of the variables that are observed.
         lags: the last lag. All autocovariances follow from those up to twice the number of states.
         names: the parameters that are not known, `sd[1]` for one number of an array; None for all.
-        tolerance: singular values up to this count as 0, and so does a parameter if a change by 100
-            % (by 1 where it is 0) moves the moments by less; ε^(2/3) by default.
+        tolerance: singular values up to this count as 0, and so does the column of a parameter if
+            neither a change by 100 % nor one by 1 moves the moments by more; ε^(2/3) by default.
 
     Returns:
         An [`Identification`][dini.economics.Identification].
@@ -232,7 +232,7 @@ class _Columns:
 
     def __init__(self, jacobian: np.ndarray, values: np.ndarray, tol: float) -> None:
         lengths = np.linalg.norm(jacobian, axis=0)
-        self.moves = lengths * np.where(values == 0, 1, np.abs(values)) > tol
+        self.moves = lengths * np.maximum(np.abs(values), 1) > tol
         self.lengths = np.where(self.moves, lengths, 1)
         self.scaled = np.where(self.moves, jacobian / self.lengths, 0)
         _, self.singular_values, vt = np.linalg.svd(self.scaled, full_matrices=True)
@@ -277,7 +277,7 @@ def _echelon(rows: np.ndarray) -> np.ndarray:
     """The reduced echelon form of independent rows, by the largest pivots."""
     rows = rows.copy()
     for k in range(len(rows)):
-        i, j = np.unravel_index(np.argmax(np.abs(rows[k:])), rows[k:].shape)
+        i, j = map(int, np.unravel_index(np.argmax(np.abs(rows[k:])), rows[k:].shape))
         rows[[k, k + i]] = rows[[k + i, k]]
         rows[k] /= rows[k, j]
         others = np.arange(len(rows)) != k

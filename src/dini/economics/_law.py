@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from dini.economics import _decompositions
@@ -149,7 +150,7 @@ class FirstOrderLaw(eqx.Module):
         x, dtype = self.transition, self.transition.dtype
         probability = jnp.asarray(coverage, dtype)
         inside = (probability > 0) & (probability < 1)
-        if not isinstance(inside, jax.core.Tracer) and not jnp.all(inside):
+        if not isinstance(inside, Tracer) and not jnp.all(inside):
             raise ValueError(f"forecast: coverage lies between 0 and 1, and is {coverage}.")
         mean = _decompositions.state_vector(
             state, self.steady_state, self.states, levels, "forecast"

@@ -278,7 +278,9 @@ def _bands(given: Any, which: tuple[str, ...], shape: tuple[int, int]) -> dict[s
     return bands
 
 
-def _some(names: str | Sequence[str] | None, all_names: tuple[str, ...], what: str) -> tuple:
+def _some(
+    names: str | Sequence[str] | None, all_names: tuple[str, ...], what: str
+) -> tuple[str, ...]:
     chosen = all_names if names is None else (names,) if isinstance(names, str) else tuple(names)
     for name in chosen:
         if name not in all_names:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from dini._tree import asarrays, is_inexact
@@ -70,7 +70,7 @@ class Bounds:
         def one(name: str, pair: tuple, x: Array) -> Array:
             lower, upper = _like(x, pair)
             bad = ~jnp.all(_above(x, lower) & _above(upper, x))
-            if throw and not isinstance(bad, jax.core.Tracer) and bad:
+            if throw and not isinstance(bad, Tracer) and bad:
                 raise ValueError(_outside(name, pair, f", and is {x}"))
             return _outward(lower, upper, guarded(x, bad, _outside(name, pair, ""), throw))
 
