@@ -254,8 +254,8 @@ class _Columns:
     # that of the same column of R.
     def collinearity(self) -> np.ndarray:
         """√(1 − d²), d the distance of each column from the span of the others."""
-        r, p = np.linalg.qr(self.scaled, mode="r"), len(self.lengths)
-        found = np.full(p, np.nan)
+        _, r = np.linalg.qr(self.scaled)
+        found = np.full(len(self.lengths), np.nan)
         for j in np.flatnonzero(self.moves):
             others = np.delete(r, j, axis=1)
             fit, *_ = np.linalg.lstsq(others, r[:, j], rcond=self.tol)
@@ -277,7 +277,7 @@ def _echelon(rows: np.ndarray) -> np.ndarray:
     """The reduced echelon form of independent rows, by the largest pivots."""
     rows = rows.copy()
     for k in range(len(rows)):
-        i, j = map(int, np.unravel_index(np.argmax(np.abs(rows[k:])), rows[k:].shape))
+        i, j = divmod(int(np.argmax(np.abs(rows[k:]))), rows.shape[1])
         rows[[k, k + i]] = rows[[k + i, k]]
         rows[k] /= rows[k, j]
         others = np.arange(len(rows)) != k

@@ -264,8 +264,8 @@ def _bands(given: Any, which: tuple[str, ...], shape: tuple[int, int]) -> dict[s
             raise ValueError(
                 "plot_impulse_responses: the bands of several shocks are given by their names."
             )
-        given = {which[0]: given}
-    bands = {}
+        given = dict.fromkeys(which, given)
+    bands: dict[str, tuple[np.ndarray, ...]] = {}
     for shock, pair in given.items():
         if shock not in which:
             raise KeyError(f"bands: {unknown(shock, which)}")
