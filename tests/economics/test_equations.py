@@ -15,8 +15,10 @@ def model(equations, variables="x y", shocks="e", **options):
     return Model(equations, variables, shocks, **options)
 
 
-def equations(lag, now, lead, shock, p):
-    return now.x - 0.5 * lag.x - shock.e, now.y - 0.5 * lead.y - now.x
+equations = lambda lag, now, lead, shock, p: (
+    now.x - 0.5 * lag.x - shock.e,
+    now.y - 0.5 * lead.y - now.x,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_residuals_are_checked(residuals, error, what):
 
 
 def test_shocks_are_named():
-    with pytest.raises(AttributeError, match="no 'eps'. The names are e"):
+    with pytest.raises(AttributeError, match=r"no 'eps'\. The names are e"):
         model(lambda lag, now, lead, shock, p: [now.x, shock.eps]).steady_state(())
 
 
@@ -91,7 +93,7 @@ def test_sequences_and_arrays_of_residuals_are_one():
 
 
 def test_occurrences_leave_out_what_no_residual_needs():
-    def idle(lag, now, lead, shock, p):
+    def idle(lag, now, lead, _, p):
         _ = jnp.exp(lag.y) + jax.jit(jnp.sin)(lead.x)
         return now.x - 0.5 * lag.x + 0 * p, now.y - jax.jit(jnp.sin)(lead.y) - now.x
 

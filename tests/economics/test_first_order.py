@@ -12,6 +12,7 @@ from dini.economics import Model
 from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import brock_mirman, new_keynesian, rbc
+from tests.support.marks import case
 
 _compiled = collections.Counter()
 jax.monitoring.register_event_duration_secs_listener(
@@ -35,8 +36,14 @@ def law(economy, p, throw=False):
     return found.transition, found.impact
 
 
-@pytest.mark.parametrize("economy", [brock_mirman, rbc, new_keynesian])
-@pytest.mark.parametrize("rho", [0.5, 0.9999])
+@pytest.mark.parametrize(
+    ("economy", "rho"),
+    [
+        case(economy, rho, quick=(economy, rho) == (rbc, 0.9999))
+        for economy in (brock_mirman, rbc, new_keynesian)
+        for rho in (0.5, 0.9999)
+    ],
+)
 def test_directional_derivatives_in_both_modes_are_those_in_closed_form(economy, rho):
     p = economy.Params()
     p = arrays(p._replace(**{name: rho for name in p._fields if name.startswith("rho")}))
@@ -72,6 +79,7 @@ def test_rule_of_the_law(economy, change):
     check_rule(functools.partial(law, economy), arrays(economy.Params(**change)), order=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"phi_pi": 0.8}, {"rho_r": 1.01}])
 def test_derivatives_are_nan_where_there_is_no_law(change):
     """Also those in what the law would not depend on."""
@@ -98,10 +106,11 @@ def test_lanes_of_a_batch_are_alone():
     assert np.isnan(slope[1])
 
 
+@pytest.mark.slow
 def test_parameters_are_any_pytree():
     """Numbers under names, in arrays, with what is no number among them."""
 
-    def equations(lag, now, lead, shock, p):
+    def equations(lag, now, _, shock, p):
         rho, scale = p["rho"], p["scales"][1]
         push = scale * shock.e if p["kind"] == "up" else -scale * shock.e
         return [now.x - rho[0] * lag.x - push * p["power"] ** 2]
@@ -121,6 +130,7 @@ def test_single_precision_stays_single():
     assert_close(found, rbc.law(rbc.Params()), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_new_numbers_compile_nothing():
     m = model(new_keynesian)
     y = lambda phi_pi: m.first_order(new_keynesian.Params(phi_pi=phi_pi)).impact[0, 0]

@@ -65,7 +65,7 @@ def test_response_is_the_powers_of_the_transition():
     assert law().impulse_response("e", 0).shape == (0, 4)
     second = law(new_keynesian).impulse_response("e_v", 2)
     assert_close(second[0], law(new_keynesian).impact[:, 1], rtol=1e-15)
-    with pytest.raises(KeyError, match="no 'ev'. Did you mean 'e_v'"):
+    with pytest.raises(KeyError, match=r"no 'ev'\. Did you mean 'e_v'"):
         law(new_keynesian).impulse_response("ev", 3)
 
 

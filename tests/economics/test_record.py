@@ -20,16 +20,16 @@ def test_numbers_are_reached_by_attribute_and_by_item():
 
 
 def test_unknown_name_is_told_with_those_that_are_close():
-    with pytest.raises(AttributeError, match="no 'lamda'. Did you mean 'lambda'"):
+    with pytest.raises(AttributeError, match=r"no 'lamda'\. Did you mean 'lambda'"):
         _ = R.lamda
-    with pytest.raises(KeyError, match="no 'x'.* are k, lambda, items"):
+    with pytest.raises(KeyError, match=r"no 'x'.* are k, lambda, items"):
         _ = R["x"]
     assert not hasattr(R, "shape")
 
 
 def test_vector_follows_the_names_on_the_last_axis():
     batch = jnp.arange(6.0).reshape(2, 3)
-    record = Record.of("a b c".split(), batch)
+    record = Record.of(["a", "b", "c"], batch)
     assert np.array_equal(record.b, [1.0, 4.0])
     assert np.array_equal(record.vector, batch)
     assert np.array_equal(Record.of({"a": 1.0, "b": 2}).vector, [1.0, 2.0])

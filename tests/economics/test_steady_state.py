@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dini.economics import Model
+from dini.economics import Model, Verdict
 from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import new_keynesian, rbc
+from tests.support.outcome import lane
 
 P = rbc.Params(*map(jnp.asarray, rbc.Params()))
 K = 47.39025414828825
@@ -82,12 +83,23 @@ def test_guess_may_follow_the_parameters():
 
 def test_values_that_are_none_are_refused():
     near = rbc.steady_state(P) | {"c": 5.9}
-    with pytest.raises(RuntimeError, match="equation 'resources' leaves -0.0363, where k = 47.39"):
+    with pytest.raises(RuntimeError, match=r"'resources' leaves -0\.0363, where k = 47\.39"):
         given(near).steady_state(P)
     assert all_nan(given(near).steady_state(P, throw=False).vector)
-    with pytest.raises(RuntimeError, match="has others: k = 47.3903, not 47. "):
+    with pytest.raises(RuntimeError, match=r"has others: k = 47\.3903, not 47\. "):
         given({"k": 47.0}).steady_state(P)
     assert all_nan(given({"k": 47.0}).steady_state(P, throw=False).vector)
+    with pytest.raises(RuntimeError, match="has others"):
+        given({"k": 47.0}).first_order(P)
+
+
+@pytest.mark.slow
+def test_double_root_is_no_steady_state():
+    m = Model(lambda lag, now, lead, shock, p: [(now.x - 1) ** 2 + p * lag.x + shock.e], "x", "e")
+    for given in ({}, {"steady_state": {"x": 1.0 + 1e-9}}):
+        law = Model(m.equations.fn, "x", "e", **given).first_order(0.0, throw=False)
+        assert law.result == Verdict.failed
+        assert all_nan((law.transition, law.steady_state.vector))
 
 
 def test_values_good_to_half_the_digits_pass():
@@ -131,18 +143,18 @@ def test_failed_lane_is_nan_with_its_derivatives_and_others_are_right(m):
     both = jax.jit(jax.vmap(lambda p: (state(p), jax.jacfwd(state)(p), jax.jacrev(state)(p))))
     value, forward, reverse = both(lanes)
     for i in (0, 2):
-        p = jax.tree.map(lambda x: x[i], lanes)
+        p = lane(lanes, i)
         assert_close(value[i], closed(p), rtol=1e-12)
         for found in (forward, reverse):
-            assert_close(jax.tree.map(lambda x: x[i], found), jax.jacfwd(closed)(p), rtol=1e-9)
+            assert_close(lane(found, i), jax.jacfwd(closed)(p), rtol=1e-9)
     for found in (value, forward, reverse):
-        assert all_nan(jax.tree.map(lambda x: x[1], found))
+        assert all_nan(lane(found, 1))
 
 
 # --- Continuation and calibration -----------------------------------------------------------------
 
 
-def waves(lag, now, lead, shock, p):
+def waves(_lag, now, _lead, _shock, p):
     """At rest at (p², p) alone; far from there |F| has a minimum in every wave."""
     u, v = now.x - p * p, now.y - p
     return u + 0.9 * jnp.sin(3 * u) + 0.1 * v, v + 0.9 * jnp.sin(3 * v) - 0.1 * u
@@ -187,7 +199,7 @@ def test_free_parameters_are_named_or_pointed_at():
 
 
 def test_calibration_is_checked():
-    with pytest.raises(ValueError, match="no 'kk'. Did you mean 'k'"):
+    with pytest.raises(ValueError, match=r"no 'kk'\. Did you mean 'k'"):
         searched.calibrate(P, {"kk": 30.0}, "beta")
     with pytest.raises(ValueError, match="parameters have no 'betta'"):
         searched.calibrate(P, {"k": 30.0}, "betta")

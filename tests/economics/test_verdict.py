@@ -73,7 +73,7 @@ def test_radius_of_defective_matrices():
     assert is_contraction(jnp.zeros((0, 0)))
 
 
-def pencil(roots, leading=None):
+def pencil(roots):
     """A, B and C with these eigenvalues λ of λ² A + λ B + C, each in an equation of its own."""
     a, b, c = (np.diag([p[i] for p in (np.poly(pair) for pair in roots)]) for i in range(3))
     left, right = (_random.normal(size=a.shape) for _ in range(2))

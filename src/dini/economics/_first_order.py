@@ -27,12 +27,14 @@ def first_order(equations: Equations, found: Found, params: PyTree, throw: bool)
         params: the parameters.
         throw: whether anything but one stable law raises.
     """
-    # λ = 1 is an eigenvalue where the root is not isolated: there is a verdict, and never a law.
+    # Where the root is not isolated λ = 1 is an eigenvalue: there is a verdict, and never a law.
     x = jnp.where(found.isolated, found.x, jax.lax.stop_gradient(found.point))
     linearised = equations.linearise(x, params)
     solved = found.isolated | _vanishes(equations.at_rest(x, params), linearised, x)
     linearised = jtu.tree_map(lambda m: marked(m, solved), linearised)
     solvent, impact, result = _solve(linearised)
+    astray = (result == Verdict.determinate) & ~found.isolated
+    result = Verdict.where(astray, Verdict.failed, result)
     good = result == Verdict.determinate
     law = marked(solvent, good), marked(impact, good)
     if throw:
