@@ -253,6 +253,10 @@ def _verdicts(model: Model, free: Parameters, points: Array) -> Array:
         result = model.first_order(free.replace(point), throw=False).result
         return jnp.argmax(jnp.stack([result == getattr(Verdict, name) for name in _VERDICTS]))
 
+    # On a processor one after another: a batch gains little there, and with JAX 0.10 batched solves
+    # of some forty equations may wait for ever.
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(one, points)
     return jax.vmap(one)(points)
 
 
