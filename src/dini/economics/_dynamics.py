@@ -21,9 +21,7 @@ from dini.implicit import Compiled
 
 
 class Dynamics:
-    """Equations by name, their steady state and their laws of motion: the parameters of
-    [`Model`][dini.economics.Model].
-    """
+    """Equations by name, their steady state and their laws of motion; see `Model`."""
 
     def __init__(
         self,
