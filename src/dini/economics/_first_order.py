@@ -63,13 +63,19 @@ def _vanishes(f: Array, linearised: Linearised, x: Array) -> Bool[Array, ""]:
 # (A X² + B X + C) w₋ + ((A X + B) R + D) ε = 0. So X is a solvent, and R = −(A X + B)⁻¹ D.
 def _solve(linearised: Linearised) -> tuple[Array, Array, Verdict]:
     """X and R of the minimal solvent, and the verdict on it."""
-    a, b, c = linearised.lead, linearised.now, linearised.lag
+    # Equations of one size: what is left of single precision depends on it.
+    whole = jnp.concatenate([linearised.lead, linearised.now, linearised.lag], axis=1)
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(whole), axis=1, keepdims=True))
+    size = jnp.where(size > 0, size, 1)
+    a, b, c, d = (
+        m / size for m in (linearised.lead, linearised.now, linearised.lag, linearised.shock)
+    )
     leads, _, lags, _ = (np.array(part, int) for part in linearised.occurrences)
     # X = −(A X + B)⁻¹ C has columns for the lags alone, and S = (A X + B)⁻¹ A for the leads.
     x = solve_quadratic(a, b, c)
     x = jnp.zeros_like(x).at[:, lags].set(x[:, lags])
     g = product(a, x) + b
-    solved = jnp.linalg.solve(g, jnp.concatenate([a[:, leads], linearised.shock], axis=1))
+    solved = jnp.linalg.solve(g, jnp.concatenate([a[:, leads], d], axis=1))
     s, impact = solved[leads, : leads.size], -solved[:, leads.size :]
     result = verdict(x[np.ix_(lags, lags)], s, (a, b, c))
     return x, impact, result

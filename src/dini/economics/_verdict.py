@@ -34,7 +34,7 @@ def verdict(
     Args:
         x: X, or its block that has all its eigenvalues but zeros; NaN where there is no solvent.
         s: the same of S.
-        pencil: A, B and C, each of shape (n, n).
+        pencil: A, B and C, each of shape (n, n), with rows of about one size.
     """
     x, s, pencil = jax.lax.stop_gradient((x, s, pencil))
     finite = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(s))
@@ -86,8 +86,6 @@ def _of_count(a: Array, b: Array, c: Array) -> Verdict:
     """The verdict by the number of eigenvalues inside the unit circle; n is what no law has."""
     n = a.shape[0]
     one, zero = jnp.eye(n, dtype=a.dtype), jnp.zeros_like(a)
-    rows = jnp.max(jnp.abs(jnp.concatenate([a, b, c], axis=1)), axis=1, keepdims=True)
-    a, b, c = a / rows, b / rows, c / rows
     e = jnp.block([[one, zero], [zero, a]])
     f = jnp.block([[zero, one], [-c, -b]])
     mu = jnp.linalg.eigvals(jnp.linalg.solve(f + e, f - e))
