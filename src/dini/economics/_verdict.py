@@ -36,6 +36,7 @@ def verdict(
         s: the same of S.
         pencil: A, B and C, each of shape (n, n).
     """
+    x, s, pencil = jax.lax.stop_gradient((x, s, pencil))
     finite = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(s))
     posed = jnp.all(jnp.isfinite(jnp.stack(pencil)))
     count = lambda: _of_count(*pencil)
@@ -56,7 +57,6 @@ def is_contraction(m: Float[Array, "n n"]) -> Bool[Array, ""]:
     n = m.shape[0]
     if not n:
         return jnp.asarray(True)
-    m = jax.lax.stop_gradient(m)
     eps = float(jnp.finfo(m.dtype).eps)
     doublings = max(1, int(-math.log2(8 * n * eps)))
 
