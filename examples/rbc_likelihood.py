@@ -1,0 +1,112 @@
+"""What do noisy accounts say of an economy? The likelihood of a model of growth, and its gradient.
+
+A statistical office measures consumption and capital with errors, leaves some years out, and sees
+no productivity at all. The Kalman filter gives the likelihood of what it publishes, reverse mode
+its gradient in all parameters, forward mode over it the Hessian; so there are estimates, standard
+errors, confidence regions, and the shocks that must have hit.
+"""
+
+# %% Set-up: double precision, which a likelihood needs
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import scipy.optimize
+import scipy.stats
+
+import dini
+
+jax.config.update("jax_enable_x64", True)
+
+
+# %% Equations: k, c and output q in levels, productivity z in logarithms
+class Params(NamedTuple):
+    """The calibration of DifferentiableStateSpaceModels.jl (Childers and others 2022)."""
+
+    alpha: float = 0.5
+    beta: float = 0.95
+    rho: float = 0.2
+    delta: float = 0.02
+    sigma: float = 0.01
+
+
+def equations(lag, now, lead, shock, p):
+    gross_return = p.alpha * jnp.exp(lead.z) * now.k ** (p.alpha - 1) + 1 - p.delta
+    return {
+        "Euler": 1 / now.c - p.beta / lead.c * gross_return,
+        "resources": now.c + now.k - (1 - p.delta) * lag.k - now.q,
+        "production": now.q - jnp.exp(now.z) * lag.k**p.alpha,
+        "technology": now.z - p.rho * lag.z + p.sigma * shock.e,  # a positive e is bad news
+    }
+
+
+def steady_state(p):
+    k = ((1 / p.beta - 1 + p.delta) / p.alpha) ** (1 / (p.alpha - 1))
+    return {"k": k, "z": 0.0, "c": k**p.alpha - p.delta * k, "q": k**p.alpha}
+
+
+model = dini.economics.Model(equations, "k z c q", "e", steady_state=steady_state)
+
+
+# %% Known answers: the steady state, its derivatives, and the policy functions that are published
+def levels(p):
+    return model.steady_state(p).vector
+
+
+truth = Params()
+law = model.first_order(truth)
+same = lambda a, b, rtol=1e-9: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-9)
+same(law.steady_state.vector, [47.39025414828825, 0, 5.936252888048733, 6.884057971014498])
+by_alpha, by_beta, by_rho, by_delta, by_sigma = jax.jit(jax.jacrev(levels))(truth)
+same(by_alpha, [555.2637030544529, 0, 55.78596896689701, 66.89124302798608])
+same(by_beta, [1445.9269000240533, 0, 76.10141579073955, 105.01995379122064])
+same(by_delta, [-1304.9490272717098, 0, -116.07178189943077, -94.78050829657676])
+same(law.transition[:, 0], [0.9568351489232028, 0, 0.0957964300241661, 0.07263157894736878])
+same(-law.impact[:, 0] / truth.sigma, [6.209371005755889, 1, 0.6746869652586178, 6.884057971014507])
+
+# %% Data: two hundred years of a simulated economy, one number in eight lost
+PERIODS, SEEN, ERROR = 200, [2, 0], np.array([0.02, 0.2])
+rng = np.random.default_rng(2022)
+shocks = rng.standard_normal((PERIODS, 1))
+path = np.asarray(law.simulate(shocks, levels=True))
+data = path[:, SEEN] + ERROR * rng.standard_normal((PERIODS, 2))
+data[rng.random(data.shape) < 1 / 8] = np.nan
+data[120:130] = np.nan  # and ten years of which nothing is known
+options = {"observables": ["c", "k"], "measurement_cov": ERROR**2}
+
+
+# %% The likelihood in four unknowns, its gradient and its Hessian
+FREE = ["alpha", "beta", "rho", "sigma"]
+x_true = np.array([getattr(truth, name) for name in FREE])
+
+
+def log_likelihood(x, data):
+    params = truth._replace(**dict(zip(FREE, x, strict=True)))
+    return model.log_likelihood(params, data, **options, throw=False)
+
+
+value_and_gradient = jax.jit(jax.value_and_grad(log_likelihood))
+hessian = jax.jit(jax.hessian(log_likelihood))
+value, gradient = value_and_gradient(x_true, data)
+
+# Known answers: the density from the covariance of all that is seen at once, Z Xˢ V Zᵀ at lag s
+# with V the covariance in the long run; and the gradient by differences of high order
+lags = np.arange(PERIODS)
+ahead = np.array([np.linalg.matrix_power(law.transition, s) @ law.covariance for s in lags])
+ahead = ahead[:, SEEN][:, :, SEEN]
+s = lags[:, None] - lags
+blocks = np.where((s >= 0)[:, :, None, None], ahead[abs(s)], ahead[abs(s)].swapaxes(2, 3))
+joint = blocks.swapaxes(1, 2).reshape(data.size, -1) + np.diag(np.tile(ERROR**2, PERIODS))
+known = np.isfinite(data.ravel())
+mean = np.tile(law.steady_state.vector[np.array(SEEN)], PERIODS)
+gaussian = scipy.stats.multivariate_normal(mean[known], joint[np.ix_(known, known)])
+same(value, gaussian.logpdf(data.ravel()[known]))
+quotients = dini.numeric.finite_difference_jacobian(
+    lambda x: value_and_gradient(x, data)[0], x_true, method="five_point"
+)
+np.testing.assert_allclose(gradient, quotients, rtol=1e-7, atol=1e-5)
+print(f"log likelihood {value:.6f} from {known.sum()} numbers")
+print("its gradient   ", gradient, "\nby differences ", np.asarray(quotients))
