@@ -69,7 +69,9 @@ def _at(equations: Equations, x: Any, params: PyTree) -> dict[str, float]:
 def _values(equations: Equations, name: str, x: Any, params: PyTree) -> str:
     """The variables that an equation reads."""
     read = equations.reads(name, params)
-    shown = [f"{v} = {float(y):.6g}" for v, y in zip(equations.variables, x, strict=True) if v in read]
+    shown = [
+        f"{v} = {float(y):.6g}" for v, y in zip(equations.variables, x, strict=True) if v in read
+    ]
     return "where " + ", ".join(shown) if shown else "which reads no variable"
 
 

@@ -6,9 +6,9 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
+from dini._matrices import marked, product
 from dini.economics._equations import Equations, Linearised
 from dini.economics._law import FirstOrderLaw
-from dini.economics._matrices import marked, product
 from dini.economics._record import Record
 from dini.economics._steady_state import Found
 from dini.economics._verdict import Verdict, verdict
@@ -16,9 +16,7 @@ from dini.linalg import solve_quadratic
 from dini.linear import guarded
 
 
-def first_order(
-    equations: Equations, found: Found, params: PyTree, throw: bool
-) -> FirstOrderLaw:
+def first_order(equations: Equations, found: Found, params: PyTree, throw: bool) -> FirstOrderLaw:
     """The law of motion around a steady state, NaN where it is not the one stable law.
 
     A root at which the Jacobian is singular, a unit root for instance, has a verdict too.

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from dini._matrices import product
 from dini.economics._covariance import long_run_covariance
 from dini.economics._equations import Linearised
-from dini.economics._matrices import product
 from dini.economics._record import Record, unknown
 from dini.economics._verdict import Verdict
 from dini.linalg import quadratic_radii

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from dini._tree import all_finite, asarrays
+from dini._tree import asarrays
 from dini.economics import _explain, _first_order, _second_order, _steady_state
 from dini.economics._equations import Equations, Linearised, precision
 from dini.economics._kalman import Filtered
@@ -43,6 +43,7 @@ class Model:
             "resources": now.c + now.k - jnp.exp(now.z) * lag.k ** p["alpha"],
             "technology": now.z - p["rho"] * lag.z - p["sigma"] * shock.e,
         }
+
 
     model = dini.economics.Model(equations, ["k", "c", "z"], ["e"])
     law = model.first_order({"alpha": 0.33, "beta": 0.96, "rho": 0.9, "sigma": 0.02})
@@ -361,9 +362,9 @@ class Model:
         return self._seen("_joint_log_likelihood", throw, (params, shocks, data), seen, order)
 
     def _seen(self, name: str, throw: bool, data: tuple, *static: Any) -> Any:
-        """One of those below. Where it fails the law may tell why, else what raises when compiled."""
+        """One of those below. If it fails the law may tell why, else what raises when compiled."""
         out = self._call(name, throw, data, *static)
-        if throw and _is_known(out) and not all_finite(out):
+        if throw and _is_known(out) and not _is_finite(out):
             self.first_order(data[0])
             return self._compiled((name, True, static), data)
         return out
@@ -441,6 +442,12 @@ def _is_traced(tree: PyTree) -> bool:
 
 def _is_known(tree: PyTree) -> bool:
     return not _is_traced(tree)
+
+
+def _is_finite(tree: PyTree) -> bool:
+    """Of the numbers that are never missing by themselves."""
+    tree = tree.log_likelihood if isinstance(tree, Filtered) else tree
+    return all(bool(jnp.all(jnp.isfinite(x))) for x in jtu.tree_leaves(tree))
 
 
 def _named(params: PyTree, names: tuple[str, ...]) -> Callable[[PyTree], list]:

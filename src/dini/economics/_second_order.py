@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from dini._matrices import product
 from dini.economics._law import FirstOrderLaw
-from dini.economics._matrices import product
 from dini.linalg import solve_generalized_sylvester
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dini.economics._matrices import once, product
+from dini._matrices import once, product
 
 
 class Verdict(eqx.Enumeration):
