@@ -14,15 +14,17 @@ time includes the value; ratios are to the value alone.
 
 import csv
 import sys
+import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import dsge_peers as peer
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import Entry, race, report
+from harness import Entry, Row, race, report
 
-import dsge_peers as peer
 from dini.economics import Model
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +64,14 @@ MODEL = Model(
 )
 MODE = np.array(economy.Params())
 LAGGED = []  # filled by main, from the model
+
+
+def told(task: str, *args: Any) -> list[Row]:
+    """The race, and how long it took."""
+    start = time.perf_counter()
+    rows = race(task, len(economy.VARIABLES), *args)
+    print(f"{task}: {time.perf_counter() - start:.0f} s", flush=True)
+    return rows
 
 
 def main() -> None:
@@ -130,9 +140,8 @@ def main() -> None:
     by_differences = lambda f, central: partial(peer.differences, f, MODE, central)
     scalar = lambda p: of_law(by_qz(p))
 
-    rows = race(
+    rows = told(
         "solution",
-        n,
         [
             Entry("dini", on(solve)),
             Entry("JAX, cyclic reduction", on(solve_plainly)),
@@ -142,9 +151,8 @@ def main() -> None:
         law,
         31,
     )
-    rows += race(
+    rows += told(
         "gradient",
-        n,
         [
             Entry("dini, the value alone", on(solve), None),
             Entry("dini", on(gradient)),
@@ -154,9 +162,8 @@ def main() -> None:
         slopes,
         31,
     )
-    rows += race(
+    rows += told(
         "gradient, slowly",
-        n,
         [
             Entry("dini, the value alone", on(solve), None),
             Entry("dini", on(gradient)),
@@ -165,11 +172,10 @@ def main() -> None:
             Entry("QZ, central differences", by_differences(scalar, True)),
         ],
         slopes,
-        5,
+        3,
     )
-    rows += race(
+    rows += told(
         "likelihood",
-        n,
         [
             Entry("dini", on(value)),
             Entry("JAX, plain", on(value_plainly)),
@@ -178,9 +184,8 @@ def main() -> None:
         likelihood[0],
         31,
     )
-    rows += race(
+    rows += told(
         "likelihood, gradient",
-        n,
         [
             Entry("dini, the value alone", on(value), None),
             Entry("dini", on(jax.jit(jax.value_and_grad(our_likelihood)))),
@@ -188,11 +193,10 @@ def main() -> None:
             Entry("QZ, statsmodels, differences", by_differences(by_statsmodels, True)),
         ],
         likelihood,
-        5,
+        3,
     )
-    rows += race(
+    rows += told(
         f"{DRAWS} draws",
-        n,
         [
             Entry("dini, one of them", on(solve), None),
             Entry("dini", partial(batch, draws)),
@@ -201,7 +205,7 @@ def main() -> None:
             Entry("SciPy, QZ", lambda: tuple(map(np.stack, zip(*map(by_qz, draws), strict=True)))),
         ],
         of_draws,
-        5,
+        3,
     )
     print(source)
     report("dsge", rows)

@@ -78,7 +78,7 @@ def differences(value: Callable, p: np.ndarray, central: bool) -> tuple:
 
 
 def geconpy() -> tuple[Callable, Callable] | None:
-    """gEconpy's cyclic reduction, and the same with its adjoint; None where it is not installed."""
+    """GEconpy's cyclic reduction, and the same with its adjoint; None where it is not installed."""
     if not importlib.util.find_spec("gEconpy"):
         return None
     import pytensor  # noqa: PLC0415  where it is installed

@@ -31,6 +31,8 @@ def same(a, b, rtol=1e-10, atol=1e-12):
 
 # %% Equations, a period a year: k, c and the logarithm z of productivity; then all in logarithms
 class Params(NamedTuple):
+    """A textbook's values."""
+
     alpha: float = 0.33  # capital share
     beta: float = 0.96  # discount factor
     rho: float = 0.9  # persistence of productivity

@@ -7,6 +7,8 @@ errors, confidence regions, and the shocks that must have hit.
 """
 
 # %% Set-up: double precision, which a likelihood needs
+import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import scipy.optimize
 import scipy.stats
 
 import dini
 
+if version("jaxlib").startswith("0.10."):  # its scheduler can lose a task of a batch of solves
+    os.environ["XLA_FLAGS"] = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
 jax.config.update("jax_enable_x64", True)
 
 
@@ -52,18 +55,14 @@ model = dini.economics.Model(equations, "k z c q", "e", steady_state=steady_stat
 
 
 # %% Known answers: the steady state, its derivatives, and the policy functions that are published
-def levels(p):
-    return model.steady_state(p).vector
-
-
 truth = Params()
 law = model.first_order(truth)
 same = lambda a, b, rtol=1e-9: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-9)
 same(law.steady_state.vector, [47.39025414828825, 0, 5.936252888048733, 6.884057971014498])
-by_alpha, by_beta, by_rho, by_delta, by_sigma = jax.jit(jax.jacrev(levels))(truth)
-same(by_alpha, [555.2637030544529, 0, 55.78596896689701, 66.89124302798608])
-same(by_beta, [1445.9269000240533, 0, 76.10141579073955, 105.01995379122064])
-same(by_delta, [-1304.9490272717098, 0, -116.07178189943077, -94.78050829657676])
+slopes = jax.jit(jax.jacrev(lambda p: model.steady_state(p).vector))(truth)
+same(slopes.alpha, [555.2637030544529, 0, 55.78596896689701, 66.89124302798608])
+same(slopes.beta, [1445.9269000240533, 0, 76.10141579073955, 105.01995379122064])
+same(slopes.delta, [-1304.9490272717098, 0, -116.07178189943077, -94.78050829657676])
 same(law.transition[:, 0], [0.9568351489232028, 0, 0.0957964300241661, 0.07263157894736878])
 same(-law.impact[:, 0] / truth.sigma, [6.209371005755889, 1, 0.6746869652586178, 6.884057971014507])
 
@@ -125,7 +124,7 @@ while np.max(np.abs(step)) > 1e-9:
     value, gradient = value_and_gradient(x, data)
     information = -hessian(x, data)
     step = np.linalg.solve(information, gradient)
-    while not log_likelihood(x + step, data) >= value - 1e-9:
+    while not value_and_gradient(x + step, data)[0] >= value - 1e-9:
         step /= 2
     x = x + step
 errors = np.sqrt(np.diag(np.linalg.inv(information)))
@@ -133,7 +132,6 @@ print("\n          truth   estimate       s.e.")
 for row in zip(FREE, x_true, x, errors, strict=True):
     print("{:7}{:8.4f}{:11.6f}{:11.6f}".format(*row))
 assert np.all(np.abs(x - x_true) < 3 * errors)
-assert np.linalg.eigvalsh(information).min() > 0
 
 # %% The likelihood of (rho, sigma) at the other estimates, in one batch
 grid = np.meshgrid(np.linspace(-0.25, 0.85, 51), np.linspace(0.0025, 0.0175, 51))
@@ -162,13 +160,11 @@ def band(ax, mean, cov):
 band(axes["k"], smoothed.states[:, 0], smoothed.state_cov[:, 0, 0])
 axes["k"].plot(years, path[:, 0], color=INK, lw=1, ls=":", label="truth")
 axes["k"].plot(years, data[:, 1], ".", color=ALERT, ms=5, label="measured")
-axes["k"].set(
-    xlim=(0, PERIODS), title="Capital; from year 120 on nothing is measured for ten years"
-)
+axes["k"].set(xlim=(0, PERIODS), title="Capital; ten years from 120 on leave no records")
 axes["k"].legend(frameon=False, ncols=3, loc="upper right")
 band(axes["s"], -smoothed.shocks[:, 0], smoothed.shock_cov[:, 0, 0])
 axes["s"].plot(years, -shocks[:, 0], ".", color=INK, ms=5, label="truth")
-axes["s"].set(xlim=(80, 160), ylim=(-3.5, 3.5), xlabel="year")
+axes["s"].set(xlim=(80, 160), ylim=(-3.7, 3.7), xlabel="year")
 axes["s"].set_title("Shocks to productivity, in standard deviations")
 axes["s"].legend(frameon=False, ncols=2, loc="lower left")
 for level in regions:  # one on the other, the darker the likelier

@@ -103,17 +103,22 @@ def precaution(p):
     return model.second_order(p, throw=False).mean[ABOUT]
 
 
-both_modes = jax.jit(lambda p: (jax.jacfwd(precaution)(p), jax.jacrev(precaution)(p)))
-forward, reverse = both_modes(canada)
-sigmas = np.linspace(0, 0.03, 25)
-of_sigma = jax.jit(jax.vmap(lambda sigma: precaution(canada._replace(sigma=sigma))))
-shifts = np.asarray(of_sigma(sigmas))
+@jax.jit
+@jax.vmap
+def of_sigma(sigma):
+    """The shift, and its derivatives in all parameters by both modes."""
+    p = canada._replace(sigma=sigma)
+    return precaution(p), jax.jacfwd(precaution)(p), jax.jacrev(precaution)(p)
+
+
+sigmas = canada.sigma * np.linspace(0, 2, 21)
+shifts, forward, reverse = of_sigma(sigmas)
 
 # Known answers: the shift is proportional to the variance, exactly; and the modes agree
 shift = np.asarray(law.mean[ABOUT])
 same = lambda a, b, rtol: np.testing.assert_allclose(a, b, rtol, atol=1e-12)
 same(shifts, np.outer((sigmas / canada.sigma) ** 2, shift), 1e-9)
-same(forward.sigma, 2 * shift / canada.sigma, 1e-9)
+same(forward.sigma, 2 * np.outer(sigmas / canada.sigma**2, shift), 1e-9)
 same(np.array(forward), np.array(reverse), 1e-7)
 print("\nRisk moves the means of debt, consumption and capital by", shift.round(5))
 
@@ -154,30 +159,28 @@ INK, ALERT, CALM = "0.15", "#c1432e", "#2a6f97"
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
 figure, axes = plt.subplot_mosaic("ppp;sse", figsize=(12, 7.2), layout="constrained")
 years = 1000
-linear = np.asarray(model.first_order(canada).simulate(draws[:years])[:, place["d"]])
+linear = np.asarray(dini.economics.FirstOrderLaw.simulate(law, draws[:years])[:, place["d"]])
 mean = canada.d_bar + shift[0]
 axes["p"].axhline(canada.d_bar, color="0.75", lw=1)
 axes["p"].axhline(mean, color=CALM, lw=1, ls="--")
 axes["p"].plot(canada.d_bar + linear, color="0.6", lw=1, label="first order")
 axes["p"].plot(canada.d_bar + debt[:years], color=CALM, lw=1.2, label="second order, pruned")
-axes["p"].text(years, canada.d_bar, " steady state", va="center", color="0.5")
-axes["p"].text(years, mean, " mean", va="center", color=CALM)
+axes["p"].text(years, canada.d_bar, " steady state", va="bottom", color="0.5")
+axes["p"].text(years, mean, " mean", va="top", color=CALM)
 axes["p"].set(xlim=(0, years), xlabel="year", title="Debt, with the same shocks")
 axes["p"].legend(frameon=False, ncols=2)
-tangent = shift[0] + forward.sigma[0] * (sigmas - canada.sigma)
+slope = forward.sigma[10, 0]
 axes["s"].plot(100 * sigmas, shifts[:, 0], color=CALM)
-axes["s"].plot(100 * sigmas[5:17], tangent[5:17], color=ALERT, lw=1, label="its derivative")
+near = sigmas[6:15]
+axes["s"].plot(100 * near, shift[0] + slope * (near - canada.sigma), color=ALERT, lw=1)
 axes["s"].plot(100 * canada.sigma, shift[0], "o", color=ALERT)
 axes["s"].set(
-    xlabel="standard deviation σ of shocks, %", title="Precaution: what risk adds to mean debt"
+    xlabel="standard deviation σ of shocks, %", title="Precaution: what risk does to mean debt"
 )
-axes["s"].legend(frameon=False)
-elasticities = np.array(forward)[:, 0] * np.array(canada) / shift[0]
+elasticities = np.array(forward)[:, 10, 0] * np.array(canada) / shift[0]
 order = np.argsort(elasticities)
-greek = np.array("γ ω ρ σ δ ψ α φ r_w d̄".split())
-axes["e"].barh(
-    greek[order], elasticities[order], color=np.where(elasticities[order] > 0, CALM, ALERT)
-)
-axes["e"].set_title("Its elasticities")
+greek = np.array(["γ", "ω", "ρ", "σ", "δ", "ψ", "α", "φ", "$r_w$", "$\\bar{d}$"])
+axes["e"].barh(greek[order], elasticities[order], color=CALM)
 axes["e"].axvline(0, color=INK, lw=0.8)
+axes["e"].set_title("Its elasticity in each parameter")
 figure.savefig(Path(__file__).parents[1] / "docs/images/small_open_economy.png", dpi=120)
