@@ -74,6 +74,21 @@ def told(task: str, *args: Any) -> list[Row]:
     return rows
 
 
+def references(data: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple:
+    """The law; ⟨U, X⟩ + ⟨V, R⟩ and the likelihood, with their gradients."""
+    x, r, dx, dr = peer.exact(economy, economy.Params, MODE)
+    slopes = np.einsum("pij,ij->p", dx, u) + np.einsum("pij,ij->p", dr, v)
+    step = 1e-30j
+    cuts = [
+        cut_of(x + step * along_x, r + step * along_r)
+        for along_x, along_r in zip(dx, dr, strict=True)
+    ]
+    moved = [economy.Params(*(MODE + step * unit)) for unit in np.eye(len(MODE))]
+    seen = [data - np.array(rest(p)) for p in moved]
+    weighted = np.sum(u * x) + np.sum(v * r)
+    return (x, r), (weighted, slopes), peer.exact_likelihood(cuts, seen)
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     params = lambda p: economy.Params(*p)
@@ -120,15 +135,7 @@ def main() -> None:
         law, bars = solve(at(p), u, v)
         return of_law(law), np.asarray(pullback(p, tuple(bars)))
 
-    # References
-    truth = peer.exact(economy, economy.Params, MODE)
-    law, slopes = (truth.x, truth.r), np.einsum("pij,ij->p", truth.dx, u)
-    slopes = of_law(law), slopes + np.einsum("pij,ij->p", truth.dr, v)
-    step = 1e-30j
-    directions = zip(truth.dx, truth.dr, np.eye(len(MODE)), strict=True)
-    cuts = [cut_of(truth.x + step * dx, truth.r + step * dr) for dx, dr, _ in directions]
-    seen = [data - np.array(rest(params(MODE + step * unit))) for unit in np.eye(len(MODE))]
-    likelihood = peer.exact_likelihood(cuts, seen)
+    law, slopes, likelihood = references(data, u, v)
     of_draws = [by_qz(p) for p in draws]
     of_draws = tuple(np.stack(parts) for parts in zip(*of_draws, strict=True))
 
@@ -202,7 +209,8 @@ def main() -> None:
             Entry("dini", partial(batch, draws)),
             Entry("dini, with gradients", partial(jax.jit(jax.vmap(both(ours))), draws), None),
             Entry("JAX, cyclic reduction", partial(jax.jit(jax.vmap(plain)), draws)),
-            Entry("SciPy, QZ", lambda: tuple(map(np.stack, zip(*map(by_qz, draws), strict=True)))),
+            Entry("dini, one after another", lambda: [solve(p) for p in draws], None),
+            Entry("SciPy, QZ, one after another", lambda: [by_qz(p) for p in draws], None),
         ],
         of_draws,
         3,

@@ -1,7 +1,7 @@
 """Other ways to solve, differentiate and estimate a linear model, and an exact reference.
 
-A w₊ + B w + C w₋ + D ε = 0 has the law w = X w₋ + R ε with A X² + B X + C = 0 and R = −G⁻¹ D, where
-G = A X + B. A model here has a module's `equations`, linear in its variables, `VARIABLES`, `SHOCKS`.
+A w₊ + B w + C w₋ + D ε = 0 has the law w = X w₋ + R ε, where A X² + B X + C = 0, G = A X + B and
+R = −G⁻¹ D. A model here has a module's `equations`, linear in its variables, `VARIABLES`, `SHOCKS`.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ Matrices = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def qz(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> tuple:
-    """X and R from the n deflating vectors of stable eigenvalues (Klein 2000), in real arithmetic."""
+    """X and R from the deflating vectors of stable eigenvalues (Klein 2000), in real arithmetic."""
     n = len(a)
     zero, one = np.zeros((n, n)), np.eye(n)
     left, right = np.block([[zero, one], [-c, -b]]), np.block([[one, zero], [zero, a]])
@@ -50,8 +50,9 @@ def cyclic_reduction(a: Any, b: Any, c: Any, d: Any, steps: int = 14) -> tuple:
 # --- Gradients of ⟨U, X⟩ + ⟨V, R⟩ in A, B, C and D -----------------------------------------------
 
 
-# dR = −G⁻¹ (dG R + dD) with dG = dA X + A dX + dB, and G dX + A dX X = −(dA X² + dB X + dC): with Λ the
-# solution of Gᵀ Λ + Aᵀ Λ Xᵀ = X̄, or (I ⊗ Gᵀ + X ⊗ Aᵀ) vec Λ = vec X̄, the cotangents are these.
+# dR = −G⁻¹ (dG R + dD) with dG = dA X + A dX + dB, and G dX + A dX X = −(dA X² + dB X + dC). So V
+# gives W = G⁻ᵀ V, D̄ = −W, Ḡ = −W Rᵀ, X̄ = U + Aᵀ Ḡ; with Λ from Gᵀ Λ + Aᵀ Λ Xᵀ = X̄, which is
+# (I ⊗ Gᵀ + X ⊗ Aᵀ) vec Λ = vec X̄, follow C̄ = −Λ, B̄ = Ḡ − Λ Xᵀ and Ā = B̄ Xᵀ.
 def kronecker_adjoint(matrices: Matrices, u: np.ndarray, v: np.ndarray) -> tuple:
     """X and R by QZ, and the cotangents by one dense system of n² equations."""
     a, b, _, _ = matrices

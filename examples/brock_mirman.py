@@ -78,7 +78,7 @@ exact = jax.jacfwd(by_hand)(textbook)
 forward, reverse = jax.jit(lambda p: (jax.jacfwd(solved)(p), jax.jacrev(solved)(p)))(textbook)
 same(forward, exact)
 same(reverse, exact)
-print(law.steady_state, "\n\nX =", np.round(law.transition, 12).tolist())
+print(law.steady_state)
 
 # The law is linear: nothing is left for the second order to add
 for term in (law.state_state, law.state_shock, law.shock_shock, law.risk):
@@ -99,9 +99,8 @@ same(curved.state_shock[0, [0, 2], 0], second[:2, 2])
 same(curved.shock_shock[0, 0, 0], second[2, 2])
 same(curved.risk, np.zeros(3), atol=1e-10)  # nobody saves more for fear of what may come
 
-# Without shocks, from a tenth of the steady state: exactly, and by the laws of both models
-still, low = np.zeros((10, 1)), 0.1 * k
-true = [low]
+# Without shocks, from a tenth of the steady state
+still, low, true = np.zeros((10, 1)), 0.1 * k, [0.1 * k]
 for _ in still:
     true.append(next_capital(true[-1], 0.0, 0.0, textbook))
 linear = k + (low - k) * curved.transition[0, 0] ** np.arange(11)

@@ -92,7 +92,7 @@ try:
 except RuntimeError as error:
     print("The trap:", error)
 else:
-    raise AssertionError("a wrong steady state has passed")
+    raise AssertionError
 
 
 # %% Precaution: what risk does to the means of debt, consumption and capital
@@ -106,7 +106,6 @@ def precaution(p):
 @jax.jit
 @jax.vmap
 def of_sigma(sigma):
-    """The shift, and its derivatives in all parameters by both modes."""
     p = canada._replace(sigma=sigma)
     return precaution(p), jax.jacfwd(precaution)(p), jax.jacrev(precaution)(p)
 
@@ -128,7 +127,7 @@ draws = rng.standard_normal((200_000, 1))
 debt = np.asarray(law.simulate(draws)[:, place["d"]])
 averages = debt.reshape(-1, 10_000).mean(axis=1)
 error = averages.std(ddof=1) / np.sqrt(len(averages))
-print(f"Two hundred thousand years of debt average {debt.mean():.4f}, s.e. {error:.4f}")
+print(f"Two hundred thousand years of debt average {debt.mean():.4f} ± {error:.4f}")
 assert abs(debt.mean() - shift[0]) < 3 * error
 
 # %% The joint likelihood: shocks are parameters, since a curved law has no Kalman filter
@@ -141,7 +140,6 @@ data = np.asarray(path) + np.sqrt(VARIANCES) * rng.standard_normal(path.shape)
 @jax.jit
 @jax.value_and_grad
 def density(unknown):
-    """The log density of the data, given sigma and the shocks."""
     sigma, shocks = unknown
     p = canada._replace(sigma=sigma)
     return model.joint_log_likelihood(p, shocks, data, SEEN, VARIANCES, order=2, throw=False)
@@ -158,9 +156,8 @@ same(slopes[0] * direction[0] + np.sum(slopes[1] * direction[1]), slope, 1e-7)
 INK, ALERT, CALM = "0.15", "#c1432e", "#2a6f97"
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
 figure, axes = plt.subplot_mosaic("ppp;sse", figsize=(12, 7.2), layout="constrained")
-years = 1000
+years, mean = 1000, canada.d_bar + shift[0]
 linear = np.asarray(dini.economics.FirstOrderLaw.simulate(law, draws[:years])[:, place["d"]])
-mean = canada.d_bar + shift[0]
 axes["p"].axhline(canada.d_bar, color="0.75", lw=1)
 axes["p"].axhline(mean, color=CALM, lw=1, ls="--")
 axes["p"].plot(canada.d_bar + linear, color="0.6", lw=1, label="first order")
@@ -171,12 +168,9 @@ axes["p"].set(xlim=(0, years), xlabel="year", title="Debt, with the same shocks"
 axes["p"].legend(frameon=False, ncols=2)
 slope = forward.sigma[10, 0]
 axes["s"].plot(100 * sigmas, shifts[:, 0], color=CALM)
-near = sigmas[6:15]
-axes["s"].plot(100 * near, shift[0] + slope * (near - canada.sigma), color=ALERT, lw=1)
+axes["s"].axline((100 * canada.sigma, shift[0]), slope=slope / 100, color=ALERT, lw=1)
 axes["s"].plot(100 * canada.sigma, shift[0], "o", color=ALERT)
-axes["s"].set(
-    xlabel="standard deviation σ of shocks, %", title="Precaution: what risk does to mean debt"
-)
+axes["s"].set(xlabel="standard deviation of shocks, %", title="What risk does to mean debt")
 elasticities = np.array(forward)[:, 10, 0] * np.array(canada) / shift[0]
 order = np.argsort(elasticities)
 greek = np.array(["γ", "ω", "ρ", "σ", "δ", "ψ", "α", "φ", "$r_w$", "$\\bar{d}$"])
