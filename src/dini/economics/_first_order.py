@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
 from dini._matrices import marked, product
+from dini._tree import stop_gradient
 from dini.economics._equations import Equations, Linearised
 from dini.economics._law import FirstOrderLaw
 from dini.economics._record import Record
@@ -30,7 +31,10 @@ def first_order(equations: Equations, found: Found, params: PyTree, throw: bool)
     # Where the root is not isolated λ = 1 is an eigenvalue: there is a verdict, and never a law.
     x = jnp.where(found.isolated, found.x, jax.lax.stop_gradient(found.point))
     linearised = equations.linearise(x, params)
-    solved = found.isolated | _vanishes(equations.at_rest(x, params), linearised, x)
+    # Where the root was checked, so that the compiler finds the residuals there already.
+    point = jax.lax.stop_gradient(found.point)
+    at_rest = equations.at_rest(point, stop_gradient(params))
+    solved = found.isolated | _vanishes(at_rest, linearised, point)
     linearised = jtu.tree_map(lambda m: marked(m, solved), linearised)
     solvent, impact, result = _solve(linearised)
     astray = (result == Verdict.determinate) & ~found.isolated
