@@ -111,6 +111,7 @@ def test_variance_shares_of_no_law_are_nan():
     assert all_nan(none.variance_decomposition())
 
 
+@pytest.mark.slow
 def test_autocovariances_are_those_of_the_closed_form():
     p = new_keynesian.Params()
     names = new_keynesian.VARIABLES, new_keynesian.SHOCKS

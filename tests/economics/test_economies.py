@@ -19,8 +19,13 @@ from tests.support.economies import (
     smets_wouters,
 )
 
-ALL = [brock_mirman, rbc, new_keynesian, small_open_economy, smets_wouters, asset_pricing]
-by_name = pytest.mark.parametrize("economy", ALL, ids=lambda e: e.__name__.rpartition(".")[2])
+QUICK = [brock_mirman, rbc, new_keynesian]
+SLOW = [small_open_economy, smets_wouters, asset_pricing]
+by_name = pytest.mark.parametrize(
+    "economy",
+    [*QUICK, *(pytest.param(economy, marks=pytest.mark.slow) for economy in SLOW)],
+    ids=lambda economy: economy.__name__.rpartition(".")[2],
+)
 BROCK_MIRMAN, RBC = brock_mirman.PUBLISHED, rbc.PUBLISHED
 
 
@@ -151,6 +156,7 @@ def test_published_policies():
         assert_close(h_x, np.array(economy.PUBLISHED["h_x"]), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_small_open_economy_has_the_published_roots():
     found = law(small_open_economy)
     _, h_x = small_open_economy.form(found.transition, found.impact)
@@ -160,6 +166,7 @@ def test_small_open_economy_has_the_published_roots():
     assert_close(found.radii[0], radii[-1], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_smets_wouters_is_determinate_at_the_start_too():
     p = smets_wouters.START
     found, expected = law(smets_wouters, p), qz.solve(*linearise.jacobians(smets_wouters, p))
@@ -168,6 +175,7 @@ def test_smets_wouters_is_determinate_at_the_start_too():
     assert_close(found.impact, expected.impact, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_smets_wouters_states_are_the_variables_with_a_lag():
     found = law(smets_wouters)
     states = {smets_wouters.VARIABLES[i] for i in np.flatnonzero(np.any(found.transition, axis=0))}

@@ -103,6 +103,7 @@ def test_occurrences_leave_out_what_no_residual_needs():
     assert np.array_equal(at.lead, [[0, 0], [0, -1]])
 
 
+@pytest.mark.slow
 def test_equation_that_is_not_finite_is_told_with_what_it_reads():
     m = Model(rbc.equations, rbc.VARIABLES, rbc.SHOCKS, guess={"k": 0.0, "q": 2.0})
     with pytest.raises(RuntimeError, match="at the guess equation 'Euler' is -inf, where k = 0, z"):

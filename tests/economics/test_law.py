@@ -21,6 +21,7 @@ def test_covariance_solves_its_equation():
     assert np.array_equal(law(rbc).covariance, law(rbc).covariance.T)
 
 
+@pytest.mark.slow
 def test_covariance_of_a_process_alone():
     v = law(new_keynesian).covariance
     rn, pi = (new_keynesian.VARIABLES.index(name) for name in ("rn", "pi"))

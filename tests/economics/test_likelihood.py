@@ -62,6 +62,7 @@ def test_derivatives_in_parameters():
     np.testing.assert_allclose(pulled, slope, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_smoothed_variables_obey_the_law_and_explain_the_data():
     out = model().smooth(rbc.Params(), data(), OBSERVABLES, measurement_cov=COV)
     rest = np.asarray(law().steady_state.vector)
@@ -91,6 +92,7 @@ def test_joint_likelihood_is_that_of_the_simulated_path(order):
     np.testing.assert_allclose(got, expected, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_draws_without_a_law_are_minus_infinity_in_their_lane():
     rhos = jnp.array([0.2, 1.01])
     f = lambda rho: log_likelihood(rbc.Params()._replace(rho=rho), throw=False)

@@ -41,6 +41,7 @@ def test_brock_and_mirman_is_linear_in_logs():
         np.testing.assert_allclose(getattr(law, name), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_differences():
     p = asset_pricing.Params()
 

@@ -99,6 +99,7 @@ def test_sample_that_ends_before_is_exact():
     assert value(THETA, DATA, 10 * PERIODS) == expected
 
 
+@pytest.mark.slow
 def test_covariance_far_from_its_limit_is_loud():
     got, gradient = steady(QUIET, DATA)
     assert np.isfinite(plain(QUIET, DATA))

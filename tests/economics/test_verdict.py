@@ -109,6 +109,7 @@ def test_count_takes_infinite_eigenvalues_for_unstable():
 # --- Of models ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_draw_below_the_taylor_threshold_is_indeterminate():
     """Of some there is no solvent: eigenvalues of one size lie where it should be cut."""
     draw = lambda low, high: jnp.array(_random.uniform(low, high, 200))
