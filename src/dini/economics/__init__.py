@@ -1,5 +1,9 @@
 """Dynamic stochastic economic models: steady state, law of motion, and what follows from it."""
 
+from dini.economics._decompositions import (
+    Forecast as Forecast,
+    HistoricalDecomposition as HistoricalDecomposition,
+)
 from dini.economics._equations import Linearised as Linearised
 from dini.economics._kalman import (
     Filtered as Filtered,
@@ -13,4 +17,5 @@ from dini.economics._record import Record as Record
 from dini.economics._second_order import SecondOrderLaw as SecondOrderLaw
 from dini.economics._smoother import Smoothed as Smoothed, kalman_smoother as kalman_smoother
 from dini.economics._state_space import Prior as Prior, StateSpace as StateSpace
+from dini.economics._transforms import Bounds as Bounds
 from dini.economics._verdict import Verdict as Verdict

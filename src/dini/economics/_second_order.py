@@ -80,7 +80,7 @@ class SecondOrderLaw(FirstOrderLaw):
         Raises:
             ValueError: for shocks of another shape.
         """
-        deviations = _pruned(self, self._shocks(shocks), self._initial(initial))
+        deviations = _pruned(self, self._shocks(shocks, "simulate"), self._initial(initial))
         return deviations + self.steady_state.vector if levels else deviations
 
 
