@@ -7,8 +7,8 @@ standard errors by second derivatives, and draws from the posterior by the first
 """
 
 # %% Set-up
+from collections import namedtuple
 from pathlib import Path
-from typing import NamedTuple
 
 import blackjax
 import jax
@@ -27,24 +27,26 @@ from dini.economics import Bounds, Model, Verdict
 jax.config.update("jax_enable_x64", True)
 
 
+# %% Priors: the mean and the standard deviation of each density
+PRIORS = {
+    "sigma": (gamma, 2, 0.5),  # dislike of a consumption that is not smooth
+    "kappa": (gamma, 0.1, 0.05),  # slope of the Phillips curve
+    "phi_pi": (normal, 1.5, 0.25),  # response of the rate to inflation, in the long run
+    "phi_y": (gamma, 0.25, 0.1),  # and to the output gap
+    "inertia": (beta, 0.7, 0.15),  # of the rate
+    "rho_r": (beta, 0.5, 0.2),  # persistence of the natural rate
+    "rho_u": (beta, 0.5, 0.2),  # and of what pushes costs
+    "sd_r": (inverse_gamma, 0.25, 1),  # standard deviations of the shocks to them
+    "sd_u": (inverse_gamma, 0.25, 1),
+    "sd_v": (inverse_gamma, 0.25, 1),  # and of the shock to the rate itself
+    "r": (gamma, 0.5, 0.25),  # real rate, and inflation, in the steady state
+    "pi": (gamma, 0.75, 0.25),
+}
+Params = namedtuple("Params", PRIORS)
+bounds = Bounds(Params(*[(0, 1 if density is beta else None) for density, _, _ in PRIORS.values()]))
+
+
 # %% Equations: Clarida, Galí and Gertler (1999), per quarter, in per cent off the steady state
-class Params(NamedTuple):
-    """Numbers, or whatever stands for them."""
-
-    sigma: float  # dislike of a consumption that is not smooth
-    kappa: float  # slope of the Phillips curve
-    phi_pi: float  # response of the rate to inflation, in the long run
-    phi_y: float  # and to the output gap
-    inertia: float  # of the rate
-    rho_r: float  # persistence of the natural rate
-    rho_u: float  # and of what pushes costs
-    sd_r: float
-    sd_u: float
-    sd_v: float
-    r: float  # real rate in the steady state
-    pi: float  # inflation in the steady state
-
-
 def equations(lag, now, lead, shock, p):
     target = p.phi_pi * now.pi + p.phi_y * now.y
     return {
@@ -68,33 +70,17 @@ cycle, _ = hpfilter(100 * np.log(us.realgdp), lamb=1600)
 OBSERVABLES = ["y", "inflation", "rate"]
 DATA = np.array([cycle, us.infl, us.tbilrate]).T[us.year.between(1983, 2007)]
 
-# %% Priors: densities with a mean and a standard deviation
-PRIORS = Params(
-    sigma=(gamma, 2, 0.5),
-    kappa=(gamma, 0.1, 0.05),
-    phi_pi=(normal, 1.5, 0.25),
-    phi_y=(gamma, 0.25, 0.1),
-    inertia=(beta, 0.7, 0.15),
-    rho_r=(beta, 0.5, 0.2),
-    rho_u=(beta, 0.5, 0.2),
-    sd_r=(inverse_gamma, 0.25, 1),
-    sd_u=(inverse_gamma, 0.25, 1),
-    sd_v=(inverse_gamma, 0.25, 1),
-    r=(gamma, 0.5, 0.25),
-    pi=(gamma, 0.75, 0.25),
-)
-bounds = Bounds(Params(*[(0, 1 if density is beta else None) for density, _, _ in PRIORS]))
-
 
 def log_posterior(p):
     """But for a constant; −∞ where there is no law of motion, or more than one."""
-    prior = sum(density(x, m, sd) for x, (density, m, sd) in zip(p, PRIORS, strict=True))
+    prior = sum(f(x, m, sd) for x, (f, m, sd) in zip(p, PRIORS.values(), strict=True))
     # Two quarters tell all states, so the gain of the filter is constant from the third on
     return prior + model.log_likelihood(p, DATA, OBSERVABLES, steady_after=3, throw=False)
 
 
 # %% The posterior mode, by a quasi-Newton method in unbounded numbers and one step of Newton's
-start, unravel = ravel_pytree(bounds.unconstrain(Params(*[float(mean) for _, mean, _ in PRIORS])))
+means = Params(*[float(mean) for _, mean, _ in PRIORS.values()])
+start, unravel = ravel_pytree(bounds.unconstrain(means))
 to_params = lambda u: bounds.constrain(unravel(u))
 misfit = lambda u: -log_posterior(to_params(u))
 slope, curvature = jax.jit(jax.value_and_grad(misfit)), jax.jit(jax.hessian(misfit))
@@ -143,19 +129,19 @@ sizes = blackjax.diagnostics.effective_sample_size(z)
 r_hat = blackjax.diagnostics.potential_scale_reduction(z)
 draws = jax.vmap(to_params)(mode + z.reshape(-1, len(mode)) @ scale.T)
 
-print("                    mode     s.e.   prior     mean      5 %     95 %      ESS")
-quantiles = np.quantile(np.array(draws), [0.05, 0.95], axis=1).T
-columns = zip(Params._fields, mode_params, errors, PRIORS, draws, quantiles, sizes, strict=True)
-for name, at, error, (_, mean, _), x, ends, size in columns:
-    row = np.array([at, error, mean, x.mean(), *ends])
-    print(f"{name:14}" + "".join(f"{number:10.3f}" for number in row) + f"{size:9.0f}")
-print(f"{z.shape[0]} chains of {DRAWS} draws, {leaps.mean():.1f} gradients each; R̂ at most", end="")
-print(f" {r_hat.max():.4f}; {divergent.sum()} divergent, {(divergent & lawless).sum()} of them", end="")
-print(" where there is no law of motion")
+print("              mode     s.e.     mean      5 %     95 %      ESS")
+for i, (name, x) in enumerate(zip(Params._fields, np.array(draws), strict=True)):
+    row = mode_params[i], errors[i], x.mean(), *np.quantile(x, [0.05, 0.95])
+    print(f"{name:9}" + "".join(f"{number:9.3f}" for number in row) + f"{sizes[i]:9.0f}")
+print(
+    f"{CHAINS} chains of {DRAWS} draws, {leaps.mean():.1f} gradients each. R̂ is {r_hat.max():.3f} at most."
+)
+print(
+    f"{divergent.sum()} diverged, {(divergent & lawless).sum()} to where there is no law of motion."
+)
 
 # %% Impulse responses of output, inflation and the rate, and the verdict
-RESPONSES = ["y", "inflation", "rate"]
-seen = np.array([VARIABLES.index(name) for name in RESPONSES])
+seen = np.array([VARIABLES.index(name) for name in ("y", "inflation", "rate")])
 
 
 @jax.jit
@@ -173,15 +159,15 @@ assert r_hat.max() < 1.02
 assert sizes.min() > 400
 assert not (divergent & ~lawless).any()  # what a sampler should see, and nothing else
 
+
 # Without inertia the paths are known in closed form: y = a s, pi = b s for a shock s. And there is
 # one stable law exactly where the Taylor principle holds (Bullard and Mitra, 2002)
 def by_hand(p):
-    steps, shocks = np.arange(21), [(p.sd_r, p.rho_r, 0), (p.sd_u, p.rho_u, 1), (p.sd_v, 0.0, 2)]
     paths = []
-    for sd, rho, place in shocks:
+    for sd, rho, place in ((p.sd_r, p.rho_r, 0), (p.sd_u, p.rho_u, 1), (p.sd_v, 0.0, 2)):
         a = [[p.sigma * (1 - rho), -rho, 1], [-p.kappa, 1 - rho / (1 + p.r / 100), 0]]
         y, pi, i = np.linalg.solve([*a, [-p.phi_y, -p.phi_pi, 1]], np.eye(3)[place])
-        paths.append(sd * np.outer(rho**steps, [y, 4 * pi, 4 * i]))
+        paths.append(sd * np.outer(rho ** np.arange(21), [y, 4 * pi, 4 * i]))
     return np.array(paths)
 
 
@@ -196,34 +182,35 @@ np.testing.assert_array_equal(unique, principle(others))
 expected = np.array([by_hand(Params(*p)) for p in zip(*others, strict=True)])
 np.testing.assert_allclose(paths[unique], expected[unique], rtol=1e-8, atol=1e-10)
 assert np.isnan(paths[~unique]).all()
-print(f"{unique.sum()} of {len(unique)} weaker rules determine the economy, by the Taylor principle")
+print(
+    f"{unique.sum()} of {len(unique)} weaker rules determine the economy, by the Taylor principle"
+)
 
 # %% Picture
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11}
 figure, axes = plt.subplots(3, 4, figsize=(12, 7), layout="constrained")
-quarters, colors = np.arange(21), ["#1b7f79", "#d1495b", "#33658a"]
 bands = np.quantile(responses, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-for j, title in enumerate(["Demand", "Cost push", "Monetary policy"]):
-    for i, name in enumerate(["Output gap", "Inflation, a year", "Interest rate, a year"]):
+for j, (title, color) in enumerate(
+    [("Demand", "#1b7f79"), ("Cost push", "#d1495b"), ("Monetary policy", "#33658a")]
+):
+    for i, name in enumerate(["Output gap, %", "Inflation, % a year", "Interest rate, % a year"]):
         ax, (low, lower, middle, upper, high) = axes[i, j], bands[:, j, :, i]
         ax.axhline(0, color="0.6", lw=0.8)
-        ax.fill_between(quarters, low, high, color=colors[j], alpha=0.2, lw=0)
-        ax.fill_between(quarters, lower, upper, color=colors[j], alpha=0.35, lw=0)
-        ax.plot(quarters, middle, color=colors[j], lw=1.8)
-        ax.set(xlim=(0, 20), xticks=range(0, 21, 4), title=title if i == 0 else None)
-        if j == 0:
-            ax.set_ylabel(f"{name}, %")
+        ax.fill_between(range(21), low, high, color=color, alpha=0.2, lw=0)
+        ax.fill_between(range(21), lower, upper, color=color, alpha=0.35, lw=0)
+        ax.plot(middle, color=color, lw=1.8)
+        ax.set(xlim=(0, 20), xticks=range(0, 21, 4), ylabel=name if j == 0 else None)
+    axes[0, j].set_title(title, color=color, weight="bold")
     axes[2, j].set_xlabel("quarters")
-LABELS = {
-    "phi_pi": "Response of the rate to inflation",
-    "inertia": "Inertia of the rate",
-    "kappa": "Slope of the Phillips curve",
-}
+LABELS = {"phi_pi": "Response to inflation", "inertia": "Inertia of the rate"}
+LABELS |= {"kappa": "Slope of the Phillips curve"}
 for ax, (name, label) in zip(axes[:, 3], LABELS.items(), strict=True):
-    x, (density, mean, sd) = np.array(getattr(draws, name)), getattr(PRIORS, name)
-    grid = np.linspace(max(mean - 3.5 * sd, 1e-6), mean + 3.5 * sd, 300)
-    ax.hist(x, bins=30, density=True, color="#edae49", alpha=0.7)
+    density, mean, sd = PRIORS[name]
+    grid = np.linspace(max(mean - 3 * sd, 1e-6), min(mean + 3 * sd, 2.3), 300)
+    ax.hist(np.array(getattr(draws, name)), bins=25, density=True, color="#edae49", alpha=0.8)
     ax.plot(grid, np.exp(density(grid, mean, sd)), color="0.4", lw=1.2)
     ax.set(title=label, yticks=[])
     ax.spines.left.set_visible(False)
+axes[0, 3].legend(["prior", "posterior"], frameon=False, loc="upper right", fontsize=9)
+figure.align_ylabels(axes[:, 0])
 figure.savefig(Path(__file__).parents[1] / "docs/images/new_keynesian.png", dpi=120)
