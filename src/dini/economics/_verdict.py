@@ -36,7 +36,7 @@ def verdict(
         s: the same of S.
         pencil: A, B and C, each of shape (n, n), with rows of about one size.
     """
-    x, s, pencil = jax.lax.stop_gradient((x, s, pencil))
+    x, s, pencil = jax.lax.stop_gradient((x, s, pencil))  # eigenvalues have no second derivative
     finite = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(s))
     posed = jnp.all(jnp.isfinite(jnp.stack(pencil)))
     count = lambda: _of_count(*pencil)
