@@ -1,4 +1,4 @@
-"""What all tests share: double precision, a thread a process, and no scheduler that loses a task."""
+"""What all tests share: double precision, one thread, and no scheduler that loses a task."""
 
 import importlib.metadata
 import os

@@ -11,9 +11,9 @@ from dini._matrices import marked, product
 from dini.linalg import solve_discrete_lyapunov
 
 
-# w = X w₋ + R ε, and X has columns for the states s alone: V_ss = X_ss V_ss X_ssᵀ + R_s R_sᵀ stands
-# by itself, and V = X_s V_ss X_sᵀ + R Rᵀ. The equation has a solution for explosive laws too, with a
-# negative eigenvalue for each explosive root that shocks reach.
+# w = X w₋ + R ε, and X has columns for the states s alone: V_ss = X_ss V_ss X_ssᵀ + R_s R_sᵀ
+# stands by itself, and V = X_s V_ss X_sᵀ + R Rᵀ. The equation has a solution for explosive laws
+# too, with a negative eigenvalue for each explosive root that shocks reach.
 @functools.partial(jax.jit, static_argnames="states")
 def long_run_covariance(
     transition: Float[Array, "n n"], impact: Float[Array, "n k"], states: tuple[int, ...]

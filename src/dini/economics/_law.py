@@ -7,10 +7,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from dini._matrices import product
+from dini.economics import _decompositions
 from dini.economics._covariance import long_run_covariance
+from dini.economics._decompositions import Forecast, HistoricalDecomposition, Variables
 from dini.economics._equations import Linearised
 from dini.economics._record import Record, unknown
 from dini.economics._verdict import Verdict
@@ -82,14 +85,14 @@ class FirstOrderLaw(eqx.Module):
         return _responses(self.transition, first, self.states, horizon)
 
     def simulate(
-        self, shocks: ArrayLike, *, initial: ArrayLike | None = None, levels: bool = False
+        self, shocks: ArrayLike, *, initial: Variables | None = None, levels: bool = False
     ) -> Float[Array, "periods n"]:
         """The path of the variables from rest, that is from w₋₁ = w̄.
 
         Args:
             shocks: ε, of shape (periods, k).
-            initial: w₋₁ − w̄, of shape (n,), where it is not rest.
-            levels: whether the steady state is added to the path.
+            initial: w₋₁, where it is not w̄, in the forms of `forecast`.
+            levels: whether `initial` and the path are levels, and not deviations from w̄.
 
         Returns:
             An array of shape (periods, n), of deviations from the steady state or of levels.
@@ -97,32 +100,109 @@ class FirstOrderLaw(eqx.Module):
         Raises:
             ValueError: for shocks of another shape.
         """
-        given = self._shocks(shocks), self._initial(initial)
+        given = self._shocks(shocks, "simulate"), self._start(initial, levels, "simulate")
         deviations = _path(self.transition, self.impact, *given, self.states)
         return deviations + self.steady_state.vector if levels else deviations
+
+    def autocovariance(self, lags: int) -> Float[Array, "lags+1 n n"]:
+        """Cov(w_t, w_{t−l}) = Xˡ V for l = 0, …, lags, of shape (lags + 1, n, n)."""
+        v = self.covariance
+        return _decompositions.autocovariances(self.transition, v, self.states, lags)
+
+    def variance_decomposition(self, horizon: int | None = None) -> Float[Array, "... n k"]:
+        """The share of each shock in the variance of the error of a forecast.
+
+        Args:
+            horizon: how many periods ahead at most; None for the variance in the long run.
+
+        Returns:
+            Shares of shape (horizon, n, k), where row 0 is one period ahead, or (n, k). They sum to
+            1 over the shocks, but are 0 for a variable that no shock moves by then: whose standard
+            deviation is within n ε of 0, in units of the largest.
+        """
+        return _decompositions.variance_shares(self.transition, self.impact, self.states, horizon)
+
+    def forecast(
+        self,
+        state: Variables,
+        horizon: int,
+        *,
+        coverage: ArrayLike = 0.9,
+        state_cov: ArrayLike | None = None,
+        levels: bool = False,
+    ) -> Forecast:
+        """The mean of the periods ahead, and bands from the quantiles of the normal distribution.
+
+        Args:
+            state: the variables today, by name (the states are enough), or as a vector of all n
+                variables or of the states alone: deviations from the steady state, or levels.
+            horizon: how many periods.
+            coverage: the probability that a variable lies within its band; or several, for bands
+                within bands.
+            state_cov: the covariance of `state`, where that is an estimate, of shape (n, n), or of
+                the states alone.
+            levels: whether `state` and the path are levels.
+
+        Returns:
+            A [`Forecast`][dini.economics.Forecast].
+
+        Raises:
+            ValueError: for names or shapes that do not fit, and a coverage that is not in (0, 1).
+        """
+        x, dtype = self.transition, self.transition.dtype
+        probability = jnp.asarray(coverage, dtype)
+        inside = (probability > 0) & (probability < 1)
+        if not isinstance(inside, Tracer) and not jnp.all(inside):
+            raise ValueError(f"forecast: coverage lies between 0 and 1, and is {coverage}.")
+        mean = self._start(state, levels, "forecast")
+        cov = _decompositions.state_covariance(state_cov, x.shape[-1], self.states, dtype)
+        rest = self.steady_state.vector * (1 if levels else 0)
+        start, law = (mean, cov), (x, self.impact)
+        return _decompositions.forecast(law, start, rest, probability, self.states, horizon)
+
+    def historical_decomposition(
+        self,
+        shocks: ArrayLike,
+        initial: Variables | None = None,
+        *,
+        levels: bool = False,
+    ) -> HistoricalDecomposition:
+        """What each shock, and the start, contributes to the path that they make.
+
+        Args:
+            shocks: ε, of shape (periods, k): those of a smoother, for instance.
+            initial: the variables before the first period, in the forms of `forecast`; None for
+                rest.
+            levels: whether `initial` is given in levels; contributions are deviations.
+
+        Returns:
+            A [`HistoricalDecomposition`][dini.economics.HistoricalDecomposition].
+
+        Raises:
+            ValueError: for names or shapes that do not fit.
+        """
+        path = self._shocks(shocks, "historical_decomposition")
+        start = self._start(initial, levels, "historical_decomposition")
+        return _decompositions.historical(self.transition, self.impact, path, start, self.states)
 
     def _place(self, shock: str) -> int:
         if shock not in self.shocks:
             raise KeyError(unknown(shock, self.shocks))
         return self.shocks.index(shock)
 
-    def _shocks(self, shocks: ArrayLike) -> Float[Array, "periods k"]:
+    def _start(self, variables: Variables | None, levels: bool, what: str) -> Float[Array, " s"]:
+        """The states in deviations from the steady state, of variables in any form."""
+        rest = self.steady_state
+        return _decompositions.state_vector(variables, rest, self.states, levels, what)
+
+    def _shocks(self, shocks: ArrayLike, what: str) -> Float[Array, "periods k"]:
         path = jnp.asarray(shocks, self.impact.dtype)
         if path.ndim != 2 or path.shape[1] != len(self.shocks):  # noqa: PLR2004
             raise ValueError(
-                f"simulate takes shocks of shape (periods, {len(self.shocks)}), in the order "
+                f"{what} takes shocks of shape (periods, {len(self.shocks)}), in the order "
                 f"{', '.join(self.shocks)}, and was given {path.shape}."
             )
         return path
-
-    def _initial(self, initial: ArrayLike | None) -> Float[Array, " n"]:
-        n = len(self.variables)
-        start = jnp.asarray(0 if initial is None else initial, self.impact.dtype)
-        if initial is not None and start.shape != (n,):
-            raise ValueError(
-                f"`initial` must hold the deviations of {n} variables, and has shape {start.shape}."
-            )
-        return jnp.broadcast_to(start, (n,))
 
     def __repr__(self) -> str:
         n, k = self.impact.shape[-2:]
@@ -152,4 +232,4 @@ def _path(x: Array, r: Array, shocks: Array, start: Array, states: tuple[int, ..
         w = product(columns, lag) + push
         return w[s], w
 
-    return jax.lax.scan(step, start[s], pushes)[1]
+    return jax.lax.scan(step, start, pushes)[1]

@@ -11,7 +11,7 @@ from dini.economics._update import whiten
 
 
 def measurement_log_density(
-    simulated: ArrayLike, data: ArrayLike, measurement_cov: ArrayLike, *, throw: bool = True
+    simulated: ArrayLike, data: ArrayLike, measurement_cov: ArrayLike | None, *, throw: bool = True
 ) -> Float[Array, ""]:
     """Σ_t log N(y_t; ŷ_t, H), ŷ the path of the observables without errors of measurement.
 

@@ -104,7 +104,7 @@ def update(
 def whiten(f: Float[Array, "m m"], seen: Bool[Array, " m"]) -> tuple[Array, Array]:
     """U with Uᵀ U = F⁻¹ of what is seen, zero elsewhere; log det F of what is seen.
 
-    NaN where F is singular to working precision: where what a number adds to the others is rounding.
+    NaN where F is singular to working precision: what a number adds to the others is rounding.
     """
     one = jnp.eye(f.shape[0])
     f = jnp.where(seen[:, None] & seen, f, one)

@@ -1,4 +1,4 @@
-"""What functions of matrices share: the check of their arguments, products, norms, NaN."""
+"""What functions of matrices share: the check of their arguments, adjoints, norms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
-
-from dini._matrices import marked as marked, once as once, product as product
 
 
 def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
