@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
+from dini.economics import _figures
 from dini.economics._law import FirstOrderLaw
 from dini.economics._model import Model
 from dini.economics._parameters import Parameters, parameters
@@ -20,18 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of Okabe and Ito, and a wine of Tol's for their yellow: told apart without colour vision too.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D", "#882255")
 _VERDICTS = {
     "determinate": "#8FC1E3",
     "indeterminate": "#F5CF85",
     "explosive": "#D98B6A",
     "failed": "#BDBDBD",
 }
-_LABEL_SHARE = 0.08
 # Responses smaller than this share of the largest are rounding, and drawn as a flat line.
 _ROUNDING = 1e-12
-_CHARACTERS_PER_INCH = 11
 
 
 def plot_impulse_responses(
@@ -59,32 +56,32 @@ def plot_impulse_responses(
         ImportError: if Matplotlib is not installed, which the extra `dini[plot]` brings.
         KeyError, ValueError: for an unknown shock or variable, or bands of another shape.
     """
-    plt = _pyplot()
+    plt = _figures.pyplot()
     which = _some(shocks, law.shocks, "shocks")
     shown = _some(variables, law.variables, "variables")
     paths = {shock: np.asarray(law.impulse_response(shock, horizon)) for shock in which}
     around = _bands(bands, which, (horizon, len(law.variables)))
-    figure, panels = _panels(plt, len(shown), sharex=True)
+    figure, panels = _figures.panels(plt, len(shown), sharex=True)
     periods = np.arange(horizon)
     largest = max(np.max(np.abs(path)) for path in paths.values())
     for ax, name in zip(panels, shown, strict=True):
         at = law.variables.index(name)
         ax.axhline(0, color="#999999", linewidth=0.8, zorder=1)
-        for shock, colour in zip(which, _colours(len(which)), strict=True):
+        for shock, colour in zip(which, _figures.colours(len(which)), strict=True):
             if shock in around:
                 lower, upper = (b[:, at] for b in around[shock])
                 ax.fill_between(periods, lower, upper, color=colour, alpha=0.2, linewidth=0)
             ax.plot(periods, paths[shock][:, at], color=colour, linewidth=1.8, label=shock)
-        _titled(ax, name)
+        _figures.titled(ax, name)
         ax.locator_params(axis="y", nbins=4)
         ax.set_xlim(0, max(horizon - 1, 1))
         if max(np.max(np.abs(path[:, at])) for path in paths.values()) <= _ROUNDING * largest:
             ax.set(ylim=(-1, 1), yticks=[0])
-    _whole_numbers(panels)
+    _figures.whole_numbers(panels)
     if len(which) == 1:
         figure.suptitle(f"Responses to one unit of {which[0]}", fontsize="medium")
     else:
-        _legend(figure, *panels[0].get_legend_handles_labels())
+        _figures.legend(figure, *panels[0].get_legend_handles_labels())
     figure.supxlabel("periods after the shock", fontsize="medium")
     return figure
 
@@ -109,28 +106,28 @@ def plot_variance_decomposition(
         ImportError: if Matplotlib is not installed, which the extra `dini[plot]` brings.
         KeyError: for an unknown variable.
     """
-    plt = _pyplot()
+    plt = _figures.pyplot()
     shown = _some(variables, law.variables, "variables")
     at = [law.variables.index(name) for name in shown]
     shares = np.asarray(law.variance_decomposition(horizon))[..., at, :]
-    colours = _colours(len(law.shocks))
+    colours = _figures.colours(len(law.shocks))
     if horizon is None:
         figure, ax = plt.subplots(figsize=(7, 1.2 + 0.38 * len(shown)), layout="constrained")
-        _bars(ax, shown, shares, law.shocks, colours)
-        _legend(figure, *ax.get_legend_handles_labels())
+        _figures.bars(ax, shown, shares, law.shocks, colours)
+        _figures.legend(figure, *ax.get_legend_handles_labels())
         ax.set_xlabel("share of the variance in the long run")
         return figure
-    figure, panels = _panels(plt, len(shown), sharex=True, sharey=True)
+    figure, panels = _figures.panels(plt, len(shown), sharex=True, sharey=True)
     ahead = np.arange(1, horizon + 1)
     for ax, name, share in zip(panels, shown, np.moveaxis(shares, 1, 0), strict=True):
         areas = ax.stackplot(ahead, share.T, labels=law.shocks, colors=colours)
         for area in areas:
             area.set(edgecolor="white", linewidth=0.4)
-        _titled(ax, name)
+        _figures.titled(ax, name)
         ax.set(ylim=(0, 1), xlim=(1, max(horizon, 2)))
-        ax.yaxis.set_major_formatter(_percent())
-    _whole_numbers(panels)
-    _legend(figure, *panels[0].get_legend_handles_labels())
+        ax.yaxis.set_major_formatter(_figures.percent())
+    _figures.whole_numbers(panels)
+    _figures.legend(figure, *panels[0].get_legend_handles_labels())
     figure.supxlabel("periods ahead", fontsize="medium")
     figure.supylabel("share of the error's variance", fontsize="medium")
     return figure
@@ -162,7 +159,7 @@ def plot_determinacy(
         ImportError: if Matplotlib is not installed, which the extra `dini[plot]` brings.
         ValueError: for an unknown name, the same twice, or values that are no vector.
     """
-    plt = _pyplot()
+    plt = _figures.pyplot()
     from matplotlib.colors import BoundaryNorm, ListedColormap  # noqa: PLC0415
     from matplotlib.patches import Patch  # noqa: PLC0415
 
@@ -194,7 +191,7 @@ def plot_determinacy(
             *here, "o", color="black", markeredgecolor="white", markersize=7, label="parameters"
         )
     ax.set(xlabel=names[0], ylabel=names[1])
-    _legend(ax, handles, [handle.get_label() for handle in handles])
+    _figures.legend(ax, handles, [handle.get_label() for handle in handles])
     return ax
 
 
@@ -224,14 +221,19 @@ def plot_sensitivity(
         ImportError: if Matplotlib is not installed, which the extra `dini[plot]` brings.
         ValueError: as `sensitivity`.
     """
-    plt = _pyplot()
+    plt = _figures.pyplot()
     numbers = sensitivity(fn, params, names=names, kind=kind)
     ordered = sorted(numbers.items(), key=lambda item: -abs(item[1]))[:largest]
     labels, sizes = [name for name, _ in ordered], np.array([size for _, size in ordered])
     if ax is None:
         _, ax = plt.subplots(figsize=(6, 0.9 + 0.3 * len(labels)), layout="constrained")
     assert ax is not None
-    bars = ax.barh(labels, sizes, height=0.7, color=np.where(sizes < 0, _COLOURS[5], _COLOURS[0]))
+    bars = ax.barh(
+        labels,
+        sizes,
+        height=0.7,
+        color=np.where(sizes < 0, _figures.COLOURS[5], _figures.COLOURS[0]),
+    )
     ax.bar_label(
         bars, [f"{size:.3g}".replace("-", "−") for size in sizes], padding=3, fontsize="small"
     )
@@ -292,88 +294,3 @@ def _some(
     if not chosen:
         raise ValueError(f"there are no {what} to draw.")
     return chosen
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError('A picture needs Matplotlib: pip install "dini[plot]".') from error
-    return plt
-
-
-def _colours(count: int) -> list:
-    """As many as there are, and where these do not suffice shades from dark to light."""
-    if count <= len(_COLOURS):
-        return list(_COLOURS[:count])
-    import matplotlib as mpl  # noqa: PLC0415
-
-    return list(mpl.colormaps["viridis"](np.linspace(0, 1, count)))
-
-
-def _panels(plt: Any, count: int, **options: Any) -> tuple["Figure", list["Axes"]]:
-    """A grid of that many axes, as square as it can be, at most five in a row."""
-    columns = min(count, 5, max(int(np.ceil(np.sqrt(count))), min(count, 3)))
-    rows = -(-count // columns)
-    size = (0.8 + 2.3 * columns, 1.0 + 1.7 * rows)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False, **options
-    )
-    panels = list(grid.flat)
-    for ax in panels[count:]:
-        ax.remove()
-    for ax in panels[max(count - columns, 0) : count]:
-        ax.tick_params(labelbottom=True)
-    return figure, panels[:count]
-
-
-def _titled(ax: "Axes", name: str) -> None:
-    ax.set_title(name, fontsize="medium", loc="left")
-    ax.tick_params(labelsize="small")
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _whole_numbers(panels: list["Axes"]) -> None:
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
-
-    for ax in panels:
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-
-
-def _percent() -> Any:
-    from matplotlib.ticker import PercentFormatter  # noqa: PLC0415
-
-    return PercentFormatter(1, decimals=0)
-
-
-def _legend(where: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Above the axes, or above all of them in a figure, in as few rows as there is room for."""
-    whole = hasattr(where, "add_subplot")
-    figure = where if whole else where.figure
-    room = _CHARACTERS_PER_INCH * figure.get_figwidth()
-    rows = int(np.ceil(sum(len(label) + 6 for label in labels) / room))
-    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-    place = {"loc": "outside upper center"} if whole else place
-    columns = -(-len(labels) // rows)
-    where.legend(handles, labels, ncols=columns, frameon=False, fontsize="medium", **place)
-
-
-def _bars(
-    ax: "Axes", shown: Sequence[str], shares: np.ndarray, shocks: Sequence[str], colours: list
-) -> None:
-    from matplotlib.colors import to_rgb  # noqa: PLC0415
-
-    left = np.zeros(len(shown))
-    for share, shock, colour in zip(shares.T, shocks, colours, strict=True):
-        bars = ax.barh(shown, share, left=left, height=0.72, color=colour, label=shock)
-        dark = np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) < 0.5  # noqa: PLR2004
-        text = [f"{100 * s:.0f}" if s > _LABEL_SHARE else "" for s in share]
-        ax.bar_label(
-            bars, text, label_type="center", color="white" if dark else "black", fontsize="small"
-        )
-        left += share
-    ax.invert_yaxis()
-    ax.set_xlim(0, 1)
-    ax.xaxis.set_major_formatter(_percent())
-    ax.tick_params(axis="y", length=0)
-    ax.spines[["top", "right", "left"]].set_visible(False)
