@@ -9,7 +9,7 @@ plainly differentiated; statsmodels' filter; and gEconpy, if installed, for the 
 reduction with an adjoint of its own, compiled by Numba). All start from the same parameters; QZ and
 gEconpy are handed matrices, and hand back cotangents, through jitted functions of JAX. Errors are
 against extended precision, forward derivatives by the dense system, and complex steps. A gradient's
-time includes the value; ratios are to the value alone.
+time includes the value, and ratios are to the value alone; a pullback's is what comes beside it.
 """
 
 import csv
@@ -180,6 +180,15 @@ def main() -> None:
         ],
         slopes,
         3,
+    )
+    _, pull = jax.vjp(ours, MODE)
+    pulled, bars = jax.jit(lambda pull, bars: pull(bars)[0]), (jnp.asarray(u), jnp.asarray(v))
+    dense = lambda: pullback(MODE, peer.kronecker_pullback(at(MODE), law, u, v))
+    rows += told(
+        "pullback",
+        [Entry("dini", partial(pulled, pull, bars)), Entry("Kronecker adjoint", dense)],
+        slopes[1],
+        11,
     )
     rows += told(
         "likelihood",
