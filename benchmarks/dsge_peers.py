@@ -54,14 +54,9 @@ def cyclic_reduction(a: Any, b: Any, c: Any, d: Any, steps: int = 14) -> tuple:
 # gives W = G⁻ᵀ V, D̄ = −W, Ḡ = −W Rᵀ, X̄ = U + Aᵀ Ḡ; with Λ from Gᵀ Λ + Aᵀ Λ Xᵀ = X̄, which is
 # (I ⊗ Gᵀ + X ⊗ Aᵀ) vec Λ = vec X̄, follow C̄ = −Λ, B̄ = Ḡ − Λ Xᵀ and Ā = B̄ Xᵀ.
 def kronecker_adjoint(matrices: Matrices, u: np.ndarray, v: np.ndarray) -> tuple:
-    """X and R by QZ, and the cotangents."""
-    law = qz(*matrices)
-    return law, kronecker_pullback(matrices, law, u, v)
-
-
-def kronecker_pullback(matrices: Matrices, law: tuple, u: np.ndarray, v: np.ndarray) -> tuple:
-    """The cotangents, by one dense system of n² equations."""
-    (a, b, _, _), (x, r) = matrices, law
+    """X and R by QZ, and the cotangents by one dense system of n² equations."""
+    a, b, _, _ = matrices
+    x, r = qz(*matrices)
     g = a @ x + b
     w = np.linalg.solve(g.T, v)
     of_g = -w @ r.T
@@ -69,7 +64,7 @@ def kronecker_pullback(matrices: Matrices, law: tuple, u: np.ndarray, v: np.ndar
     system = np.kron(np.eye(len(a)), g.T) + np.kron(x, a.T)
     lam = np.linalg.solve(system, of_x.ravel(order="F")).reshape(a.shape, order="F")
     of_b = of_g - lam @ x.T
-    return of_b @ x.T, of_b, -lam, -w
+    return (x, r), (of_b @ x.T, of_b, -lam, -w)
 
 
 def differences(value: Callable, p: np.ndarray, central: bool) -> tuple:
