@@ -104,8 +104,8 @@ still, low, true = np.zeros((10, 1)), 0.1 * k, [0.1 * k]
 for _ in still:
     true.append(next_capital(true[-1], 0.0, 0.0, textbook))
 linear = k + (low - k) * curved.transition[0, 0] ** np.arange(11)
-pruned = [low, *curved.simulate(still, initial=np.array([low - k, 0, 0]), levels=True)[:, 0]]
-from_low = law.simulate(still, initial=np.array([np.log(0.1), 0, 0]), levels=True)
+pruned = [low, *curved.simulate(still, initial={"k": low, "z": 0.0}, levels=True)[:, 0]]
+from_low = law.simulate(still, initial={"k": jnp.log(low), "z": 0.0}, levels=True)
 logarithmic = [low, *np.exp(from_low[:, 0])]
 same(logarithmic, true)
 
