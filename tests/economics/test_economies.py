@@ -127,19 +127,6 @@ def test_linearised_equations_are_the_derivatives_of_them_all(economy):
         assert_close(ours, expected, rtol=1e-13)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("economy", [brock_mirman, rbc, new_keynesian])
-def test_law_in_closed_form_with_its_derivatives(economy):
-    p = economy.Params(*map(jnp.asarray, economy.Params()))
-
-    def ours(p):
-        found = law(economy, p)
-        return found.transition, found.impact
-
-    for derivative in (jax.jacfwd, jax.jacrev):
-        assert_close(derivative(ours)(p), derivative(economy.law)(p), rtol=1e-11)
-
-
 @pytest.mark.parametrize("economy", [brock_mirman, rbc, new_keynesian])
 def test_law_in_closed_form(economy):
     found = law(economy)

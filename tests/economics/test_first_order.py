@@ -35,7 +35,7 @@ def law(economy, p, throw=False):
     [
         case(economy, rho, quick=(economy, rho) == (rbc, 0.9999))
         for economy in (brock_mirman, rbc, new_keynesian)
-        for rho in (0.5, 0.9999)
+        for rho in (0.9999,)
     ],
 )
 def test_directional_derivatives_in_both_modes_are_those_in_closed_form(economy, rho):
@@ -54,7 +54,7 @@ def test_directional_derivatives_in_both_modes_are_those_in_closed_form(economy,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("economy", [rbc, new_keynesian])
+@pytest.mark.parametrize("economy", [new_keynesian])
 def test_second_derivatives_are_those_in_closed_form(economy):
     p = arrays(economy.Params())
     ours, expected = (
