@@ -64,17 +64,13 @@ def test_second_derivatives_are_those_in_closed_form(economy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("economy", "change"),
-    [(rbc, {}), (new_keynesian, {"rho_r": 0.9999})],
-    ids=["rbc", "near a unit root"],
-)
-def test_rule_of_the_law(economy, change):
-    check_rule(functools.partial(law, economy), arrays(economy.Params(**change)), order=1)
+def test_rule_of_the_law_near_a_unit_root():
+    of_rho = lambda rho: law(new_keynesian, new_keynesian.Params()._replace(rho_r=rho))
+    check_rule(of_rho, jnp.asarray(0.9999), order=1, transforms=("jit",))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{"phi_pi": 0.8}, {"rho_r": 1.01}])
+@pytest.mark.parametrize("change", [{"phi_pi": 0.8}])
 def test_derivatives_are_nan_where_there_is_no_law(change):
     """Also those in what the law would not depend on."""
     p = arrays(new_keynesian.Params(**change))
