@@ -160,6 +160,16 @@ def test_small_open_economy_has_the_published_roots():
     assert_close(found.radii[0], radii[-1], rtol=1e-10)
 
 
+@pytest.mark.slow
+def test_new_keynesian_law_has_the_second_derivatives_of_the_closed_form():
+    """A verdict has none: eigenvalues, which it may take, would raise."""
+    p = new_keynesian.Params()
+    policy = jnp.array([p.kappa, p.phi_pi, p.phi_y])
+    at = lambda x: p._replace(kappa=x[0], phi_pi=x[1], phi_y=x[2])
+    found = jax.hessian(lambda x: law(new_keynesian, at(x), throw=False).impact)(policy)
+    assert_close(found, jax.hessian(lambda x: new_keynesian.law(at(x))[1])(policy), rtol=1e-9)
+
+
 def test_smets_wouters_is_determinate_at_the_start_too():
     p = smets_wouters.START
     found, expected = law(smets_wouters, p), qz.solve(*linearise.jacobians(smets_wouters, p))
