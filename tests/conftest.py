@@ -1,7 +1,8 @@
-"""What all tests share: double precision, a thread a process, and no scheduler that loses a task."""
+"""What all tests share: double precision, one thread, and no scheduler that loses a task."""
 
 import importlib.metadata
 import os
+import zlib
 
 import jax
 import scipy.linalg  # noqa: F401  loads the library that JAX's linear algebra calls too
@@ -17,3 +18,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of processes that tests st
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     flag = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--part", help="K/N: the tests of the K-th of N parts, told by their names")
+
+
+def pytest_collection_modifyitems(config, items):
+    if part := config.getoption("--part"):
+        which, count = map(int, part.split("/"))
+        inside = lambda item: zlib.crc32(item.nodeid.encode()) % count == which - 1
+        config.hook.pytest_deselected(items=[item for item in items if not inside(item)])
+        items[:] = filter(inside, items)

@@ -19,8 +19,13 @@ from tests.support.economies import (
     smets_wouters,
 )
 
-ALL = [brock_mirman, rbc, new_keynesian, small_open_economy, smets_wouters, asset_pricing]
-by_name = pytest.mark.parametrize("economy", ALL, ids=lambda e: e.__name__.rpartition(".")[2])
+QUICK = [brock_mirman, rbc, new_keynesian]
+SLOW = [small_open_economy, smets_wouters, asset_pricing]
+by_name = pytest.mark.parametrize(
+    "economy",
+    [*QUICK, *(pytest.param(economy, marks=pytest.mark.slow) for economy in SLOW)],
+    ids=lambda economy: economy.__name__.rpartition(".")[2],
+)
 BROCK_MIRMAN, RBC = brock_mirman.PUBLISHED, rbc.PUBLISHED
 
 
@@ -122,19 +127,6 @@ def test_linearised_equations_are_the_derivatives_of_them_all(economy):
         assert_close(ours, expected, rtol=1e-13)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("economy", [brock_mirman, rbc, new_keynesian])
-def test_law_in_closed_form_with_its_derivatives(economy):
-    p = economy.Params(*map(jnp.asarray, economy.Params()))
-
-    def ours(p):
-        found = law(economy, p)
-        return found.transition, found.impact
-
-    for derivative in (jax.jacfwd, jax.jacrev):
-        assert_close(derivative(ours)(p), derivative(economy.law)(p), rtol=1e-11)
-
-
 @pytest.mark.parametrize("economy", [brock_mirman, rbc, new_keynesian])
 def test_law_in_closed_form(economy):
     found = law(economy)
@@ -151,6 +143,7 @@ def test_published_policies():
         assert_close(h_x, np.array(economy.PUBLISHED["h_x"]), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_small_open_economy_has_the_published_roots():
     found = law(small_open_economy)
     _, h_x = small_open_economy.form(found.transition, found.impact)
@@ -161,15 +154,6 @@ def test_small_open_economy_has_the_published_roots():
 
 
 @pytest.mark.slow
-def test_new_keynesian_law_has_the_second_derivatives_of_the_closed_form():
-    """A verdict has none: eigenvalues, which it may take, would raise."""
-    p = new_keynesian.Params()
-    policy = jnp.array([p.kappa, p.phi_pi, p.phi_y])
-    at = lambda x: p._replace(kappa=x[0], phi_pi=x[1], phi_y=x[2])
-    found = jax.hessian(lambda x: law(new_keynesian, at(x), throw=False).impact)(policy)
-    assert_close(found, jax.hessian(lambda x: new_keynesian.law(at(x))[1])(policy), rtol=1e-9)
-
-
 def test_smets_wouters_is_determinate_at_the_start_too():
     p = smets_wouters.START
     found, expected = law(smets_wouters, p), qz.solve(*linearise.jacobians(smets_wouters, p))
@@ -178,6 +162,7 @@ def test_smets_wouters_is_determinate_at_the_start_too():
     assert_close(found.impact, expected.impact, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_smets_wouters_states_are_the_variables_with_a_lag():
     found = law(smets_wouters)
     states = {smets_wouters.VARIABLES[i] for i in np.flatnonzero(np.any(found.transition, axis=0))}

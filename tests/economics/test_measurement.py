@@ -1,4 +1,4 @@
-"""The joint likelihood in the shocks: densities of the errors of measurement alone."""
+"""Densities of errors of measurement around a path."""
 
 import jax
 import jax.numpy as jnp
@@ -6,26 +6,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dini.economics._measurement import joint_log_likelihood, measurement_log_density
+from dini.economics import measurement_log_density
 from dini.numeric import ridders_jvp
 from tests.support.compare import all_nan
-from tests.support.state_spaces import (
-    DATA,
-    FULL,
-    GAPS,
-    IMPACT,
-    MEAN,
-    OBSERVATION,
-    TRANSITION,
-    VARIANCES,
-    K,
-    S,
-    T,
-    spaces,
-)
+from tests.support.state_spaces import DATA, FULL, GAPS, VARIANCES
 
 PATH = np.random.default_rng(1).normal(size=GAPS.shape)
-SHOCKS = np.random.default_rng(2).normal(size=(T, K))
 
 
 def by_periods(path, data, h):
@@ -45,23 +31,12 @@ def test_measurement_density_is_that_of_what_is_seen(h):
     np.testing.assert_allclose(got, by_periods(PATH, GAPS, full), rtol=1e-13)
 
 
-def test_joint_likelihood_follows_the_law_from_the_initial_state():
-    x, path = MEAN, []
-    for e in SHOCKS:
-        x = TRANSITION @ x + IMPACT @ e
-        path.append(OBSERVATION @ x)
-    got = joint_log_likelihood(spaces(FULL), SHOCKS, GAPS, MEAN)
-    np.testing.assert_allclose(got, by_periods(path, GAPS, FULL), rtol=1e-12)
-    rest = joint_log_likelihood(spaces(FULL), SHOCKS, GAPS)
-    np.testing.assert_allclose(rest, joint_log_likelihood(spaces(FULL), SHOCKS, GAPS, np.zeros(S)))
-
-
-def test_derivatives_in_shocks_and_covariance():
-    f = jax.jit(lambda e, c: joint_log_likelihood(spaces(FULL * jnp.exp(c)), e, GAPS, MEAN))
-    point, direction = (jnp.asarray(SHOCKS), 0.2), (jnp.cos(SHOCKS), 0.7)
+def test_derivatives_in_the_path_and_the_covariance():
+    f = jax.jit(lambda path, c: measurement_log_density(path, GAPS, FULL * jnp.exp(c)))
+    point, direction = (jnp.asarray(PATH), 0.2), (jnp.cos(PATH), 0.7)
     _, slope, bar = ridders_jvp(f, point, direction)
-    of_shocks, of_c = jax.grad(f, (0, 1))(*point)
-    pull = jnp.sum(of_shocks * direction[0]) + of_c * direction[1]
+    of_path, of_c = jax.grad(f, (0, 1))(*point)
+    pull = jnp.sum(of_path * direction[0]) + of_c * direction[1]
     np.testing.assert_allclose([pull, jax.jvp(f, point, direction)[1]], slope, rtol=1e-9)
     assert bar < 1e-9 * abs(slope)
 
@@ -80,11 +55,5 @@ def test_arguments_that_do_not_fit_are_refused():
         measurement_log_density(PATH[:-1], DATA, FULL)
     with pytest.raises(ValueError, match="needs a `measurement_cov`"):
         measurement_log_density(PATH, DATA, None)
-    with pytest.raises(ValueError, match="needs a `measurement_cov`"):
-        joint_log_likelihood(spaces(None), SHOCKS, DATA)
-    with pytest.raises(ValueError, match="`shocks`"):
-        joint_log_likelihood(spaces(FULL), SHOCKS[1:], DATA)
-    with pytest.raises(ValueError, match="`initial`"):
-        joint_log_likelihood(spaces(FULL), SHOCKS, DATA, MEAN[1:])
     with pytest.raises(TypeError, match="float64"):
         measurement_log_density(PATH.astype(np.float32), DATA, FULL)

@@ -83,6 +83,7 @@ def test_second_order_vanishes_in_logarithms():
         assert largest(term) < 1e-13
 
 
+@pytest.mark.slow
 def test_second_order_in_levels_is_that_of_the_policy():
     p = brock_mirman.Params()
     terms = second_order.solve(brock_mirman, p, in_levels=True)

@@ -23,7 +23,7 @@ def model(economy):
 
 
 @pytest.mark.parametrize(
-    "economy", [asset_pricing, *(pytest.param(e, marks=pytest.mark.slow) for e in (rbc, soe))]
+    "economy", [asset_pricing, *(pytest.param(e, marks=pytest.mark.slow) for e in (soe,))]
 )
 def test_all_terms_agree_with_dense_products(economy):
     law = model(economy).second_order(economy.Params())
@@ -41,6 +41,7 @@ def test_brock_and_mirman_is_linear_in_logs():
         np.testing.assert_allclose(getattr(law, name), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_differences():
     p = asset_pricing.Params()
 

@@ -86,6 +86,7 @@ def test_last_smoothed_law_is_the_filtered_one():
     np.testing.assert_allclose(smoothed.state_cov[-1], filtered.filtered_cov[-1], atol=1e-14)
 
 
+@pytest.mark.slow
 def test_derivatives_in_both_modes():
     weights = np.random.default_rng(8).normal(size=(T, S + K + M))
 

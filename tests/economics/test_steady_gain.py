@@ -86,7 +86,8 @@ def test_hessian_of_the_steady_part():
     np.testing.assert_allclose(hessian, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("presample", [3, pytest.param(EXACT + 5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("presample", [EXACT + 5])
 def test_presample_may_end_in_either_part(presample):
     got, expected = (f(THETA, DATA, presample=presample) for f in (value, plain))
     np.testing.assert_allclose(got, expected, rtol=1e-10)
@@ -98,6 +99,7 @@ def test_sample_that_ends_before_is_exact():
     assert value(THETA, DATA, 10 * PERIODS) == expected
 
 
+@pytest.mark.slow
 def test_covariance_far_from_its_limit_is_loud():
     got, gradient = steady(QUIET, DATA)
     assert np.isfinite(plain(QUIET, DATA))
@@ -136,6 +138,7 @@ def test_singular_covariance_near_a_unit_root():
 
 
 # Of a level that is seen only as its difference the filter learns more in every period, by 1/t.
+@pytest.mark.slow
 def test_differences_of_a_level_have_no_steady_gain():
     t, r = np.array([[0.9, 0.0], [1.0, 0.0]]), np.array([[1.0], [0.0]])
     space = StateSpace(t, r, np.array([[1.0, -1.0]]))

@@ -72,7 +72,7 @@ def test_inverse_keeps_its_digits_near_zero():
 
 class Params(NamedTuple):
     share: float = 0.3
-    sd: dict | None = None
+    sd: dict = {}  # noqa: RUF012
     weights: tuple = (0.5, 2.0)
     periods: int = 4
     name: str = "a"
@@ -123,7 +123,7 @@ def test_parameters_outside_are_refused_by_name(bad):
     params = {"p": {"alpha": bad}}
     with pytest.raises(ValueError, match=r"p\.alpha must be above 0.0 and below 1.0, and is"):
         bounds.unconstrain(params)
-    with pytest.raises(Exception, match="above 0.0 and below 1.0"):
+    with pytest.raises(Exception, match=r"above 0\.0 and below 1\.0"):
         jax.block_until_ready(jax.jit(bounds.unconstrain)(params))
     silent = lambda p: bounds.unconstrain(p, throw=False)
     assert all_nan(silent(params))

@@ -11,9 +11,12 @@ import numpy as np
 from jax.scipy.special import ndtri
 from jaxtyping import Array, ArrayLike, Float
 
-from dini.economics._matrices import product
+from dini._matrices import product
 from dini.economics._record import Record, unknown
 from dini.linalg import solve_discrete_lyapunov
+
+# Variables by name, of the states at least; or a vector of all of them, or of the states.
+Variables = Record | Mapping[str, ArrayLike] | ArrayLike
 
 
 class Forecast(eqx.Module):
@@ -149,7 +152,7 @@ def historical(
 
 
 def state_vector(
-    given: Any, rest: Record, states: tuple[int, ...], levels: bool, what: str
+    given: Variables | None, rest: Record, states: tuple[int, ...], levels: bool, what: str
 ) -> Float[Array, " s"]:
     """The states in deviations, from what a user gives.
 

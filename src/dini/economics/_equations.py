@@ -23,12 +23,9 @@ class Occurrences(NamedTuple):
     lag: tuple[int, ...]
     shock: tuple[int, ...]
 
-    def spans(self) -> tuple[slice, slice, slice, slice]:
-        """Where each of the four lies among the numbers that occur."""
-        ends = [0]
-        for part in self:
-            ends.append(ends[-1] + len(part))
-        return tuple(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    def places(self, n: int) -> list[int]:
+        """The same among the 3n + k numbers of all four in one row."""
+        return [i * n + j for i, part in enumerate(self) for j in part]
 
 
 class Linearised(eqx.Module):
@@ -138,7 +135,7 @@ class Equations:
             params: the parameters.
 
         Returns:
-            u ↦ F, where u is as long as all four of them together; and the occurrences.
+            u ↦ F, where u follows `occurrences.places(n)`; and the occurrences.
         """
         n, k = len(self.variables), len(self.shocks)
         point = jnp.concatenate([x, x, x, jnp.zeros(k, x.dtype)])
@@ -149,8 +146,8 @@ class Equations:
 
         structs = [jax.ShapeDtypeStruct((), x.dtype)] * (3 * n + k)
         occur = _read(jax.make_jaxpr(of_numbers)(*structs))
-        within = lambda start, count: tuple(i - start for i in occur if 0 <= i - start < count)
-        occurrences = Occurrences(*(within(i * n, n if i < 3 else k) for i in range(4)))  # noqa: PLR2004
+        part = lambda i, width: tuple(j - i * n for j in occur if 0 <= j - i * n < width)
+        occurrences = Occurrences(part(0, n), part(1, n), part(2, n), part(3, k))
 
         def residual(u: _Vector) -> _Vector:
             numbers = [point[i] for i in range(3 * n + k)]
@@ -163,18 +160,12 @@ class Equations:
     def linearise(self, x: Float[Array, " n"], params: PyTree) -> Linearised:
         """The equations' Jacobians at a point, the same at all three dates."""
         residual, occurrences = self.around(x, params)
-        size = sum(map(len, occurrences))
-        jacobian = jax.jacfwd(residual)(jnp.zeros(size, x.dtype))
-        parts = []
-        for part, span, width in zip(
-            occurrences,
-            occurrences.spans(),
-            [len(self.variables)] * 3 + [len(self.shocks)],
-            strict=True,
-        ):
-            zeros = jnp.zeros((len(self.variables), width), x.dtype)
-            parts.append(zeros.at[:, jnp.array(part, int)].set(jacobian[:, span]))
-        return Linearised(*parts, occurrences)
+        n, places = len(self.variables), occurrences.places(len(self.variables))
+        jacobian = jax.jacfwd(residual)(jnp.zeros(len(places), x.dtype))
+        whole = jnp.zeros((n, 3 * n + len(self.shocks)), x.dtype)
+        whole = whole.at[:, jnp.array(places, int)].set(jacobian)
+        lead, now, lag, shock = jnp.split(whole, [n, 2 * n, 3 * n], axis=1)
+        return Linearised(lead=lead, now=now, lag=lag, shock=shock, occurrences=occurrences)
 
 
 def precision(params: PyTree) -> Any:

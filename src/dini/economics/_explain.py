@@ -3,20 +3,19 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from dini.economics._equations import Equations, precision
-from dini.economics._steady_state import Values, first_start, values
+from dini.economics._steady_state import Values, close, first_start, values
 
 NOT_CALIBRATED = (
     "Model.calibrate: no parameters were found for which the steady state has the values wanted. "
     "Start the free parameters elsewhere, or give a guess; see whether the targets depend on them."
 )
 _ADVICE = (
-    "Give a guess that is nearer, in Model(guess=…), or follow the steady state from parameters for "
-    "which it is known: steady_state(params, start=(params0, record))."
+    "Give a guess that is nearer, in Model(guess=…), or follow the steady state from parameters "
+    "for which it is known: steady_state(params, start=(params0, record))."
 )
 
 
@@ -25,56 +24,79 @@ def steady_state(
     guess: Values,
     closed: Values,
     params: PyTree,
-    point: Any,
+    reached: Any,
     start: tuple | None,
 ) -> str:
-    """Why there is no steady state; all numbers must be known."""
+    """Why there is no steady state.
+
+    Args:
+        equations: the model.
+        guess: where the search started.
+        closed: the steady state given.
+        params: the parameters, known numbers all of them.
+        reached: where the search ended.
+        start: (params₀, x₀), if the search followed the solution from there.
+    """
     names, dtype = equations.variables, precision(params)
     given = values(closed, params, names, "steady_state", dtype)
     whole = len(given) == len(names) and start is None
     begin = first_start(guess, closed, params, names, dtype) if start is None else start[1].vector
-    residuals = _at(equations, begin, params)
-    where = "the steady state given" if whole else "the guess"
-    for name, r in residuals.items():
+    at_begin, reached = _Point(equations, begin, params), begin if whole else reached
+    for name, r in at_begin.residuals.items():
         if not np.isfinite(r):
-            return f"Model: equation {name!r} is {r} at {where}, {_values(equations, name, begin, params)}."
-    if whole:
-        worst = max(residuals, key=lambda name: abs(residuals[name]))
-        if not _is_singular(equations, begin, params):
-            return (
-                f"Model: the steady state given does not solve the equations. Equation {worst!r} "
-                f"leaves {residuals[worst]:.3g}, {_values(equations, worst, begin, params)}."
-            )
-    if np.all(np.isfinite(point)):
-        if _is_singular(equations, jnp.asarray(point), params):
-            return (
-                "Model: the steady state is not isolated, as the Jacobian of the equations is "
-                "singular there: a variable has a unit root, or one equation follows from the others."
-            )
-        residuals = _at(equations, point, params)
-        worst = max(residuals, key=lambda name: abs(residuals[name]))
+            where = "the steady state given" if whole else "the guess"
+            return f"Model: at {where} equation {name!r} is {r}, {at_begin.of(name)}."
+    if not np.all(np.isfinite(reached)):
+        return f"Model: no steady state was found. {_ADVICE}"
+    at = at_begin if whole else _Point(equations, reached, params)
+    correction = at.correction()
+    if correction is None:
         return (
-            f"Model: no steady state was found. Where the search ended, equation {worst!r} leaves "
-            f"{residuals[worst]:.3g}, {_values(equations, worst, point, params)}. {_ADVICE}"
+            "Model: the steady state is not isolated, as the Jacobian of the equations is singular "
+            f"{at.of(None)}: a variable has a unit root, or one equation follows from the others."
         )
-    return f"Model: no steady state was found. {_ADVICE}"
+    if whole:
+        return f"Model: the steady state given does not solve the equations: {at.worst()}."
+    off = [name for name, x in given.items() if not close(reached[names.index(name)], x)]
+    if off and close(reached - correction, reached):
+        return (
+            "Model: the steady state found from the values of steady_state= has others: "
+            + ", ".join(f"{n} = {reached[names.index(n)]:.6g}, not {given[n]:.6g}" for n in off)
+            + ". What only is near the steady state belongs into guess=."
+        )
+    return f"Model: no steady state was found: where the search ended, {at.worst()}. {_ADVICE}"
 
 
-def _at(equations: Equations, x: Any, params: PyTree) -> dict[str, float]:
-    still = jnp.zeros(len(equations.shocks))
-    out = equations.residuals(x, x, x, still, params)
-    return {name: float(r) for name, r in out.items()}
+class _Point:
+    """The equations at values of the variables, the same at all dates."""
 
+    def __init__(self, equations: Equations, x: Any, params: PyTree) -> None:
+        self.equations, self.x, self.params = equations, np.asarray(x), params
+        still = np.zeros(len(equations.shocks))
+        out = equations.residuals(self.x, self.x, self.x, still, params)
+        self.residuals = {name: float(r) for name, r in out.items()}
 
-def _values(equations: Equations, name: str, x: Any, params: PyTree) -> str:
-    """The variables that an equation reads."""
-    read = equations.reads(name, params)
-    shown = [f"{v} = {float(y):.6g}" for v, y in zip(equations.variables, x, strict=True) if v in read]
-    return "where " + ", ".join(shown) if shown else "which reads no variable"
+    def of(self, name: str | None) -> str:
+        """The values of the variables that an equation reads; of all variables for None."""
+        read = self.equations.variables
+        if name is not None:
+            read = self.equations.reads(name, self.params)
+        pairs = zip(self.equations.variables, self.x, strict=True)
+        return "where " + ", ".join(f"{v} = {x:.6g}" for v, x in pairs if v in read)
 
+    def worst(self) -> str:
+        """The equation with the largest residual."""
+        name = max(self.residuals, key=lambda name: abs(self.residuals[name]))
+        return f"equation {name!r} leaves {self.residuals[name]:.3g}, {self.of(name)}"
 
-def _is_singular(equations: Equations, x: Any, params: PyTree) -> bool:
-    jacobian = np.asarray(jax.jacfwd(equations.at_rest)(x, params))
-    rows = np.max(np.abs(jacobian), axis=1, keepdims=True)
-    scaled = jacobian / np.where(rows > 0, rows, 1)
-    return bool(np.linalg.cond(scaled) > 1 / (64 * np.finfo(scaled.dtype).eps))
+    def correction(self) -> np.ndarray | None:
+        """Newton's correction, None where the Jacobian is singular."""
+        jacobian = np.asarray(jax.jacfwd(self.equations.at_rest)(self.x, self.params))
+        rows = np.max(np.abs(jacobian), axis=1, keepdims=True)
+        rows = np.where(rows > 0, rows, 1)
+        if not np.all(np.isfinite(rows)):
+            return np.full_like(self.x, np.nan)
+        if np.linalg.cond(jacobian / rows) * 64 * np.finfo(rows.dtype).eps > 1:
+            return None
+        f = np.array(list(self.residuals.values()))
+        return np.linalg.solve(jacobian / rows, f / rows[:, 0])

@@ -1,19 +1,20 @@
 """The law of motion of first order, and what is computed from it."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
+from dini._matrices import product
 from dini.economics import _decompositions
 from dini.economics._covariance import long_run_covariance
-from dini.economics._decompositions import Forecast, HistoricalDecomposition
+from dini.economics._decompositions import Forecast, HistoricalDecomposition, Variables
 from dini.economics._equations import Linearised
-from dini.economics._matrices import product
 from dini.economics._record import Record, unknown
 from dini.economics._verdict import Verdict
 from dini.linalg import quadratic_radii
@@ -84,14 +85,14 @@ class FirstOrderLaw(eqx.Module):
         return _responses(self.transition, first, self.states, horizon)
 
     def simulate(
-        self, shocks: ArrayLike, *, initial: ArrayLike | None = None, levels: bool = False
+        self, shocks: ArrayLike, *, initial: Variables | None = None, levels: bool = False
     ) -> Float[Array, "periods n"]:
         """The path of the variables from rest, that is from w₋₁ = w̄.
 
         Args:
             shocks: ε, of shape (periods, k).
-            initial: w₋₁ − w̄, of shape (n,), where it is not rest.
-            levels: whether the steady state is added to the path.
+            initial: w₋₁, where it is not w̄, in the forms of `forecast`.
+            levels: whether `initial` and the path are levels, and not deviations from w̄.
 
         Returns:
             An array of shape (periods, n), of deviations from the steady state or of levels.
@@ -99,7 +100,7 @@ class FirstOrderLaw(eqx.Module):
         Raises:
             ValueError: for shocks of another shape.
         """
-        given = self._shocks(shocks, "simulate"), self._initial(initial)
+        given = self._shocks(shocks, "simulate"), self._start(initial, levels, "simulate")
         deviations = _path(self.transition, self.impact, *given, self.states)
         return deviations + self.steady_state.vector if levels else deviations
 
@@ -123,7 +124,7 @@ class FirstOrderLaw(eqx.Module):
 
     def forecast(
         self,
-        state: Record | Mapping[str, ArrayLike] | ArrayLike,
+        state: Variables,
         horizon: int,
         *,
         coverage: ArrayLike = 0.9,
@@ -151,11 +152,9 @@ class FirstOrderLaw(eqx.Module):
         x, dtype = self.transition, self.transition.dtype
         probability = jnp.asarray(coverage, dtype)
         inside = (probability > 0) & (probability < 1)
-        if not isinstance(inside, jax.core.Tracer) and not jnp.all(inside):
+        if not isinstance(inside, Tracer) and not jnp.all(inside):
             raise ValueError(f"forecast: coverage lies between 0 and 1, and is {coverage}.")
-        mean = _decompositions.state_vector(
-            state, self.steady_state, self.states, levels, "forecast"
-        )
+        mean = self._start(state, levels, "forecast")
         cov = _decompositions.state_covariance(state_cov, x.shape[-1], self.states, dtype)
         rest = self.steady_state.vector * (1 if levels else 0)
         start, law = (mean, cov), (x, self.impact)
@@ -164,7 +163,7 @@ class FirstOrderLaw(eqx.Module):
     def historical_decomposition(
         self,
         shocks: ArrayLike,
-        initial: Record | Mapping[str, ArrayLike] | ArrayLike | None = None,
+        initial: Variables | None = None,
         *,
         levels: bool = False,
     ) -> HistoricalDecomposition:
@@ -183,15 +182,18 @@ class FirstOrderLaw(eqx.Module):
             ValueError: for names or shapes that do not fit.
         """
         path = self._shocks(shocks, "historical_decomposition")
-        start = _decompositions.state_vector(
-            initial, self.steady_state, self.states, levels, "historical_decomposition"
-        )
+        start = self._start(initial, levels, "historical_decomposition")
         return _decompositions.historical(self.transition, self.impact, path, start, self.states)
 
     def _place(self, shock: str) -> int:
         if shock not in self.shocks:
             raise KeyError(unknown(shock, self.shocks))
         return self.shocks.index(shock)
+
+    def _start(self, variables: Variables | None, levels: bool, what: str) -> Float[Array, " s"]:
+        """The states in deviations from the steady state, of variables in any form."""
+        rest = self.steady_state
+        return _decompositions.state_vector(variables, rest, self.states, levels, what)
 
     def _shocks(self, shocks: ArrayLike, what: str) -> Float[Array, "periods k"]:
         path = jnp.asarray(shocks, self.impact.dtype)
@@ -201,15 +203,6 @@ class FirstOrderLaw(eqx.Module):
                 f"{', '.join(self.shocks)}, and was given {path.shape}."
             )
         return path
-
-    def _initial(self, initial: ArrayLike | None) -> Float[Array, " n"]:
-        n = len(self.variables)
-        start = jnp.asarray(0 if initial is None else initial, self.impact.dtype)
-        if initial is not None and start.shape != (n,):
-            raise ValueError(
-                f"`initial` must hold the deviations of {n} variables, and has shape {start.shape}."
-            )
-        return jnp.broadcast_to(start, (n,))
 
     def __repr__(self) -> str:
         n, k = self.impact.shape[-2:]
@@ -239,4 +232,4 @@ def _path(x: Array, r: Array, shocks: Array, start: Array, states: tuple[int, ..
         w = product(columns, lag) + push
         return w[s], w
 
-    return jax.lax.scan(step, start[s], pushes)[1]
+    return jax.lax.scan(step, start, pushes)[1]

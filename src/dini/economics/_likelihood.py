@@ -1,7 +1,7 @@
 """Data in levels of a model's variables, seen by the filters of its law of motion."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from dini.economics._law import FirstOrderLaw
 from dini.economics._measurement import measurement_log_density
 from dini.economics._record import unknown
 from dini.economics._smoother import Smoothed, kalman_smoother
-from dini.economics._state_space import Initial, StateSpace, double, kept, of_law
+from dini.economics._state_space import StateSpace, double, kept, of_law
 
 
 class Seen(NamedTuple):
@@ -30,12 +30,13 @@ class Data(NamedTuple):
     Attributes:
         levels: of shape (T, m), NaN where missing.
         measurement_cov: of shape (m,) or (m, m), or None.
-        initial: a prior of all variables, in deviations from the steady state.
+        initial: a prior of all variables, in deviations from the steady state; of a joint
+            likelihood the variables themselves.
     """
 
     levels: ArrayLike
     measurement_cov: ArrayLike | None
-    initial: Initial = None
+    initial: Any = None
 
 
 def places(observables: str | Sequence[str], variables: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dini.economics._update import whiten
 
 
 def measurement_log_density(
-    simulated: ArrayLike, data: ArrayLike, measurement_cov: ArrayLike, *, throw: bool = True
+    simulated: ArrayLike, data: ArrayLike, measurement_cov: ArrayLike | None, *, throw: bool = True
 ) -> Float[Array, ""]:
     """Σ_t log N(y_t; ŷ_t, H), ŷ the path of the observables without errors of measurement.
 
@@ -42,7 +42,7 @@ def measurement_log_density(
     h = measurement_covariance(measurement_cov, names)
     if h is None:
         raise ValueError("dini.economics: a joint likelihood needs a `measurement_cov`.")
-    h = jnp.diag(h) if jnp.ndim(measurement_cov) == 1 else h
+    h = jnp.diag(h) if jnp.asarray(measurement_cov).ndim == 1 else h
     return _log_density(simulated, data, h, throw)
 
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from dini._matrices import product
+from dini.economics._decompositions import Variables
 from dini.economics._law import FirstOrderLaw
-from dini.economics._matrices import product
 from dini.linalg import solve_generalized_sylvester
 
 
@@ -63,7 +64,7 @@ class SecondOrderLaw(FirstOrderLaw):
         return self.simulate(still.at[0, place].set(1)) - self.simulate(still)
 
     def simulate(
-        self, shocks: ArrayLike, *, initial: ArrayLike | None = None, levels: bool = False
+        self, shocks: ArrayLike, *, initial: Variables | None = None, levels: bool = False
     ) -> Float[Array, "periods n"]:
         """The pruned path of the variables from rest, that is from w₋₁ = w̄.
 
@@ -71,8 +72,8 @@ class SecondOrderLaw(FirstOrderLaw):
 
         Args:
             shocks: ε, of shape (periods, k).
-            initial: w₋₁ − w̄, of shape (n,), where it is not rest.
-            levels: whether the steady state is added to the path.
+            initial: w₋₁, where it is not w̄, in the forms of `forecast`.
+            levels: whether `initial` and the path are levels, and not deviations from w̄.
 
         Returns:
             An array of shape (periods, n), of deviations from the steady state or of levels.
@@ -80,7 +81,8 @@ class SecondOrderLaw(FirstOrderLaw):
         Raises:
             ValueError: for shocks of another shape.
         """
-        deviations = _pruned(self, self._shocks(shocks, "simulate"), self._initial(initial))
+        given = self._shocks(shocks, "simulate"), self._start(initial, levels, "simulate")
+        deviations = _pruned(self, *given)
         return deviations + self.steady_state.vector if levels else deviations
 
 
@@ -162,7 +164,7 @@ def _contracted(m: Float[Array, "n n"], w: Float[Array, "n v v"]) -> Float[Array
 
 @jax.jit
 def _pruned(
-    law: SecondOrderLaw, shocks: Float[Array, "periods k"], start: Float[Array, " n"]
+    law: SecondOrderLaw, shocks: Float[Array, "periods k"], start: Float[Array, " s"]
 ) -> Float[Array, "periods n"]:
     s = np.array(law.states, int)
     columns, of_states = law.transition[:, s], law.state_state[:, s[:, None], s]
@@ -177,7 +179,7 @@ def _pruned(
         first = product(columns, first) + product(law.impact, e)
         return (first[s], second[s]), first + second
 
-    return jax.lax.scan(step, (start[s], jnp.zeros(len(s), start.dtype)), shocks)[1]
+    return jax.lax.scan(step, (start, jnp.zeros_like(start)), shocks)[1]
 
 
 # E ½ X₂[x₋, x₋] = ½ X₂ : V with V = E x xᵀ of first order, as pruning has it.

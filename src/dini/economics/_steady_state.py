@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import optimistix as optx
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from dini._tree import all_finite
 from dini.economics._equations import Equations, precision
@@ -72,7 +72,7 @@ def find(
     if not given:
         return found
     places = jnp.array([names.index(name) for name in given])
-    near = _close(found.x[places], _row(given, tuple(given)))
+    near = close(found.x[places], _row(given, tuple(given)))
     x = guarded(found.x, found.isolated & ~near, _NOT_AS_STATED, throw)
     return Found(x, found.point, found.isolated & near)
 
@@ -130,8 +130,8 @@ def calibrate(
     starts = jnp.concatenate([starts, jnp.tile(initial, (len(starts), 1))], axis=1)
     found = _root(residual, _search(residual), (starts, None), (params, targets), throw)
     x, params = parts(found.x, (params, targets))
-    point, _ = parts(found.point, (params, targets))
-    return params, Found(x, point, found.isolated)
+    x = jnp.where(found.isolated, x, jnp.nan)
+    return params, Found(x, found.point, found.isolated)
 
 
 def values(
@@ -210,9 +210,9 @@ def _root(
     return Found(solution.value, solution.aux, isolated)
 
 
-# From each start by Powell's method; where that fails, along F(z) = (1 − λ) F(z₀) by Newton's homotopy,
-# which is the same continuation with shorter steps. Where the solution of other parameters is known it
-# is followed from there, F(z, (1 − λ) θ₀ + λ θ) = 0, in steps that keep to its branch.
+# From each start by Powell's method, and where that fails by Newton's homotopy, along
+# F(z) = (1 − λ) F(z₀): a continuation, whose first step is the whole way. Where the solution for
+# other parameters is known it is followed, F(z, (1 − λ) θ₀ + λ θ) = 0, in steps that keep to it.
 def _search(residual: _Residual) -> _Solver:
     """A solver from (starts, parameters to follow the solution from or None).
 
@@ -227,7 +227,9 @@ def _search(residual: _Residual) -> _Solver:
         step, options = 1.0, {}
         if origin is not None:
             step, options = 0.25, {"start": eqx.filter(origin, eqx.is_array)}
-        solver = Continuation(PowellHybrid(tol, tol), step, max_corrections=_CORRECTIONS)
+        solver = Continuation(  # pyright: ignore[reportCallIssue]
+            solver=PowellHybrid(tol, tol), initial_step=step, max_corrections=_CORRECTIONS
+        )
 
         def attempt(state: tuple) -> tuple:
             k, first, *_ = state
@@ -247,7 +249,9 @@ def _search(residual: _Residual) -> _Solver:
     return search
 
 
-def _close(x: _Vector, y: _Vector) -> Bool[Array, ""]:
+def close(x: ArrayLike, y: ArrayLike) -> Bool[Array, ""]:
+    """Whether all numbers agree to half their digits, the accuracy asked of what is given."""
+    x, y = jnp.asarray(x), jnp.asarray(y)
     tol = float(jnp.finfo(x.dtype).eps) ** 0.5
     return jnp.all(jnp.abs(x - y) <= tol * (1 + jnp.abs(y)))
 

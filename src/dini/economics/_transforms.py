@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from dini._tree import asarrays, is_inexact
@@ -70,14 +70,14 @@ class Bounds:
         def one(name: str, pair: tuple, x: Array) -> Array:
             lower, upper = _like(x, pair)
             bad = ~jnp.all(_above(x, lower) & _above(upper, x))
-            if throw and not isinstance(bad, jax.core.Tracer) and bad:
+            if throw and not isinstance(bad, Tracer) and bad:
                 raise ValueError(_outside(name, pair, f", and is {x}"))
             return _outward(lower, upper, guarded(x, bad, _outside(name, pair, ""), throw))
 
         return self._each(one, params)
 
     def log_det_jacobian(self, u: PyTree) -> Float[Array, ""]:
-        """log |det ∂x/∂u|, to be added to a log density of x to have that of u."""
+        """The number log |det ∂x/∂u|, to be added to a log density of x to have that of u."""
         slopes = self._each(lambda _, pair, u: jnp.sum(_log_slope(*_like(u, pair), u)), u)
         return sum((x for x in jtu.tree_leaves(slopes) if is_inexact(x)), jnp.asarray(0.0))
 
@@ -122,7 +122,8 @@ def _is_pair(x: Any) -> bool:
 def _pair(path: Any, pair: Any) -> tuple:
     if not _is_pair(pair):
         raise TypeError(
-            f"Bounds takes a pair (lower, upper) for {pretty(path)}, or None, and was given {pair!r}."
+            f"Bounds takes a pair (lower, upper) for {pretty(path)}, or None, and was given "
+            f"{pair!r}."
         )
     lower, upper = (None, None) if pair is None else pair
     lower, upper = _bound(path, lower, -np.inf), _bound(path, upper, np.inf)
@@ -199,5 +200,7 @@ def _above(x: Array | None, y: Array | None) -> Any:
 
 
 def _outside(name: str, pair: tuple, value: str) -> str:
-    ends = [f"{side} {b}" for side, b in zip(("above", "below"), pair, strict=True) if b is not None]
+    ends = [
+        f"{side} {b}" for side, b in zip(("above", "below"), pair, strict=True) if b is not None
+    ]
     return f"Bounds: {name} must be {' and '.join(ends) or 'a number'}{value}."

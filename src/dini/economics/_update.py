@@ -6,6 +6,7 @@ from jax.lax import stop_gradient
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
+from dini._matrices import marked
 from dini.economics._state_space import StateSpace
 
 
@@ -101,9 +102,16 @@ def update(
 
 
 def whiten(f: Float[Array, "m m"], seen: Bool[Array, " m"]) -> tuple[Array, Array]:
-    """U with Uᵀ U = F⁻¹ of what is seen, zero elsewhere; log det F of what is seen."""
+    """U with Uᵀ U = F⁻¹ of what is seen, zero elsewhere; log det F of what is seen.
+
+    NaN where F is singular to working precision: what a number adds to the others is rounding.
+    """
     one = jnp.eye(f.shape[0])
-    root = jnp.linalg.cholesky(jnp.where(seen[:, None] & seen, f, one), symmetrize_input=False)
+    f = jnp.where(seen[:, None] & seen, f, one)
+    root = jnp.linalg.cholesky(f, symmetrize_input=False)
+    added = stop_gradient(jnp.diag(root) ** 2 / jnp.diag(f))
+    regular = jnp.min(added, initial=1) > _ROUNDING * f.shape[0] * jnp.finfo(f.dtype).eps
+    root = marked(root, regular)
     inverse = solve_triangular(root, one, lower=True)
     return jnp.where(seen[:, None], inverse, 0), 2 * jnp.sum(jnp.log(jnp.diag(root)))
 
@@ -116,3 +124,6 @@ def _joseph(given: Recursion, cov: Array, gain: Array, p: int, r: int) -> Array:
         parts, closed = [*parts, gain @ given.noise], jnp.concatenate([closed, gain], axis=1)
     square = jnp.concatenate(parts, axis=1) @ closed.T
     return (square + square.T) / 2
+
+
+_ROUNDING = 16

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dini.economics._matrices import once, product
+from dini._matrices import once, product
 
 
 class Verdict(eqx.Enumeration):
@@ -17,24 +17,24 @@ class Verdict(eqx.Enumeration):
     expectations (1980).
     """
 
-    determinate = "one stable law of motion"
-    indeterminate = "more than one stable law of motion"
-    explosive = "no stable law of motion"
-    failed = "no law of motion was found"
+    determinate = "determinate: one stable law of motion"
+    indeterminate = "indeterminate: more than one stable law of motion"
+    explosive = "explosive: no stable law of motion"
+    failed = "failed: no law of motion was found"
 
 
-# With A X² + B X + C = 0 and S = (A X + B)⁻¹ A,  λ² A + λ B + C = (A X + B) (λ S + I) (λ I − X)  has
-# the eigenvalues of X, and −1/σ for each σ of S. X is the one stable law if all of the first lie
-# inside the unit circle, and all of the second outside.
+# With A X² + B X + C = 0 and S = (A X + B)⁻¹ A,  λ² A + λ B + C = (A X + B) (λ S + I) (λ I − X)
+# has the eigenvalues of X, and −1/σ for each σ of S. X is the one stable law if all of the first
+# lie inside the unit circle, and all of the second outside.
 def verdict(
     x: Float[Array, "s s"], s: Float[Array, "l l"], pencil: tuple[Array, Array, Array]
 ) -> Verdict:
-    """What the two spectra say; where there is no solvent, how many eigenvalues are stable.
+    """What the two spectra say; where there is no solvent, the number of stable eigenvalues.
 
     Args:
         x: X, or its block that has all its eigenvalues but zeros; NaN where there is no solvent.
         s: the same of S.
-        pencil: A, B and C, each of shape (n, n).
+        pencil: A, B and C, each of shape (n, n), with rows of about one size.
     """
     x, s, pencil = jax.lax.stop_gradient((x, s, pencil))  # eigenvalues have no second derivative
     finite = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(s))
@@ -47,8 +47,9 @@ def verdict(
     return Verdict.where(finite, found, without)
 
 
-# ρ(M)ᵖ ≤ |Mᵖ|, and |Mᵖ| tends to 0 if ρ(M) < 1. For p = 2ᵏ squaring gets there, in powers whose
-# norm is kept at 1 and told apart. A relative error of n ε in the last square counts for n ε / p.
+# ρ(M)ᵖ ≤ |Mᵖ|, and |Mᵖ| → 0 if ρ(M) < 1: by squaring, p = 2ᵏ, with a norm of 1 kept apart from its
+# logarithm. Each square is exact to n ε, which is as if ρ were off by n ε, so that more than
+# p = 1/(8 n ε) tells nothing.
 def is_contraction(m: Float[Array, "n n"]) -> Bool[Array, ""]:
     """Whether ρ(M) < 1, which a ρ within about 8 n ε of 1 does not count as.
 
@@ -57,7 +58,6 @@ def is_contraction(m: Float[Array, "n n"]) -> Bool[Array, ""]:
     n = m.shape[0]
     if not n:
         return jnp.asarray(True)
-    m = jax.lax.stop_gradient(m)
     eps = float(jnp.finfo(m.dtype).eps)
     doublings = max(1, int(-math.log2(8 * n * eps)))
 
@@ -70,8 +70,8 @@ def is_contraction(m: Float[Array, "n n"]) -> Bool[Array, ""]:
         m, more = scaled(product(m, m))
         return m, 2 * log + more, k + 1
 
-    # |Mᵖ| < ½ is enough. It is too late for that where the powers have grown beyond what a defective
-    # matrix of radius 1 can do.
+    # |Mᵖ| < ½ is enough. It is too late for that where the powers have grown beyond what a
+    # defective matrix of radius 1 can do.
     def more(state: tuple) -> Array:
         _, log, k = state
         return (log >= _HALF) & (log < _LATE * n) & (k < doublings)
@@ -86,8 +86,6 @@ def _of_count(a: Array, b: Array, c: Array) -> Verdict:
     """The verdict by the number of eigenvalues inside the unit circle; n is what no law has."""
     n = a.shape[0]
     one, zero = jnp.eye(n, dtype=a.dtype), jnp.zeros_like(a)
-    rows = jnp.max(jnp.abs(jnp.concatenate([a, b, c], axis=1)), axis=1, keepdims=True)
-    a, b, c = a / rows, b / rows, c / rows
     e = jnp.block([[one, zero], [zero, a]])
     f = jnp.block([[zero, one], [-c, -b]])
     mu = jnp.linalg.eigvals(jnp.linalg.solve(f + e, f - e))
@@ -98,5 +96,5 @@ def _of_count(a: Array, b: Array, c: Array) -> Verdict:
     return Verdict.where(inside > n, Verdict.indeterminate, found)
 
 
-_HALF = -0.7
-_LATE = 40.0
+# The logarithm of a half; and, for each row, that of what powers of a matrix of radius 1 grow to.
+_HALF, _LATE = -0.7, 40.0

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Inexact
 
-from dini.linalg._matrices import norm, product
+from dini._matrices import product
+from dini.linalg._matrices import norm
 
 
 class Basis(NamedTuple):

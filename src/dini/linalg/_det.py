@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from dini.linalg._matrices import adjoint, norm, product, square
+from dini._matrices import product
+from dini.linalg._matrices import adjoint, norm, square
 from dini.linalg._polarised import polarised
 from dini.rules import custom_rule
 

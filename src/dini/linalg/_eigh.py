@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
+from dini._matrices import product
 from dini.linalg._defined_where import defined_where
-from dini.linalg._matrices import adjoint, hermitian_part, product, square
+from dini.linalg._matrices import adjoint, hermitian_part, square
 from dini.rules import custom_rule
 
 

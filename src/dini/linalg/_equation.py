@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact, Int
 
+from dini._matrices import product
 from dini._tree import stop_gradient
-from dini.linalg._matrices import norm, product
+from dini.linalg._matrices import norm
 from dini.linalg._stein import Stein, stein
 
 
@@ -46,11 +47,11 @@ class Attempts(NamedTuple):
     """Möbius transformations M to try, one after the other.
 
     Attributes:
-        count: how many.
+        tries: how many.
         pick: i ↦ M, of shape (2, 2); computed where it is tried.
     """
 
-    count: int
+    tries: int
     pick: Callable[[Int[Array, ""]], Inexact[Array, "2 2"]]
 
 
@@ -125,7 +126,7 @@ def factorise(
     """
     terms = stop_gradient(terms)
     attempts = transformations(terms)
-    last = 0 if attempts is None else attempts.count - 1
+    last = 0 if attempts is None else attempts.tries - 1
     probe = jnp.cos(1 + jnp.arange(like.size, dtype=jnp.finfo(like.dtype).dtype))
     probe = probe.reshape(like.shape).astype(like.dtype)
     limit = 1 / (64 * jnp.finfo(like.dtype).eps)

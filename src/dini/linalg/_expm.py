@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from dini.linalg._matrices import each, marked, norm, product, square
+from dini._matrices import marked, product
+from dini.linalg._matrices import each, norm, square
 from dini.linalg._scaling import growth, halved, halvings, prescaled
 from dini.rules import matrix_function
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
+from dini._matrices import marked, product
 from dini.linalg._expm import expm
-from dini.linalg._matrices import marked, matrices, norm, product
+from dini.linalg._matrices import matrices, norm
 from dini.rules import custom_rule
 
 # A Taylor polynomial of degree 5, 10, … has a backward error below the rounding of float64, and of

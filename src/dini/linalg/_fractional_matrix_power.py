@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Inexact
 
+from dini._matrices import product
 from dini.linalg._expm import expm
 from dini.linalg._inv import inv
 from dini.linalg._logm import logm
-from dini.linalg._matrices import product, square
+from dini.linalg._matrices import square
 
 
 def fractional_matrix_power(A: ArrayLike, t: Any) -> Inexact[Array, "... n n"]:

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array
 
+from dini._matrices import once
 from dini.linalg._equation import Factors, Terms, Transformations, factorise, solve
-from dini.linalg._matrices import norm, once
+from dini.linalg._matrices import norm
 from dini.rules import custom_rule
 
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
-from dini.linalg._matrices import each, marked, norm, once, product, square
+from dini._matrices import marked, once, product
+from dini.linalg._matrices import each, norm, square
 from dini.rules import matrix_function
 
 

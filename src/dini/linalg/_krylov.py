@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Inexact, PyTree
 
+from dini._matrices import product
 from dini.linalg._arnoldi import Basis, arnoldi, corner, first_column
-from dini.linalg._matrices import product
 from dini.linalg._operators import Operator, balanced, transposed
 from dini.rules import custom_rule
 

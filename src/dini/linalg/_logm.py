@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Inexact
 
-from dini.linalg._matrices import each, marked, norm, product, square
+from dini._matrices import marked, product
+from dini.linalg._matrices import each, norm, square
 from dini.linalg._scaling import growth
 from dini.linalg._square_roots import square_root
 from dini.rules import matrix_function

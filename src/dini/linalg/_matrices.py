@@ -1,13 +1,11 @@
-"""What functions of matrices share: the check of their arguments, products, norms, NaN."""
+"""What functions of matrices share: the check of their arguments, adjoints, norms."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
+from jaxtyping import Array, ArrayLike, Float, Inexact
 
 
 def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
@@ -56,12 +54,6 @@ def square(name: str, a: ArrayLike) -> Inexact[Array, "... n n"]:
     return matrices(name, "A: n n", A=a)[0]
 
 
-def product(*factors: Inexact[Array, "... m n"]) -> Inexact[Array, "... m n"]:
-    """A B C … in full precision: accelerators round the factors of single ones by default."""
-    times = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    return functools.reduce(times, factors)
-
-
 def adjoint(a: Inexact[Array, "... m n"]) -> Inexact[Array, "... n m"]:
     """Aᴴ."""
     return jnp.conj(jnp.swapaxes(a, -1, -2))
@@ -77,28 +69,8 @@ def norm(a: Inexact[Array, "m n"]) -> Float[Array, ""]:
     return jnp.max(jnp.sum(jnp.abs(jax.lax.stop_gradient(a)), axis=0), initial=0)
 
 
-def marked(x: Inexact[Array, "..."], good: Bool[Array, ""]) -> Inexact[Array, "..."]:
-    """x, or NaN for it and for its derivatives."""
-    return x * jnp.where(good, 1, jnp.nan).astype(x.dtype)
-
-
 def each(fn: Callable, a: Inexact[Array, "... n n"]) -> Any:
     """fn(A) for every matrix of a batch."""
     for _ in range(a.ndim - 2):
         fn = jax.vmap(fn)
     return fn(a)
-
-
-def once(where: Bool[Array, ""], fn: Callable[[], Any], otherwise: Any) -> Any:
-    """fn() where asked for: a loop of one step at most.
-
-    `jax.lax.cond` would take both branches in every lane of a batch. The barrier keeps the compiler
-    from doing so too: what does not change from step to step it would compute ahead of the loop.
-    """
-    closed = eqx.filter_closure_convert(fn)
-
-    def step(state: tuple) -> tuple:
-        _, held = jax.lax.optimization_barrier((state[0], eqx.filter(closed, eqx.is_array)))
-        return jnp.asarray(False), eqx.combine(held, closed)()
-
-    return jax.lax.while_loop(lambda state: state[0], step, (where, otherwise))[1]

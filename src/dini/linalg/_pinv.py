@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from dini.linalg._matrices import adjoint, matrices, product
+from dini._matrices import product
+from dini.linalg._matrices import adjoint, matrices
 from dini.rules import custom_rule
 
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
+from dini._matrices import product
 from dini.linalg._equation import Terms, factorise, solve
-from dini.linalg._matrices import adjoint, matrices, norm, product
+from dini.linalg._matrices import adjoint, matrices, norm
 from dini.linalg._transformations import shifts
 from dini.rules import custom_rule
 

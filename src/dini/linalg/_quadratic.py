@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
+from dini._matrices import product
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
-from dini.linalg._matrices import matrices, norm, product
+from dini.linalg._matrices import matrices, norm
 from dini.linalg._transformations import as_it_stands
 
 

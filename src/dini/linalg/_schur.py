@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Inexact
 
-from dini.linalg._matrices import product
+from dini._matrices import product
 
 
 def schur(a: Inexact[Array, "n n"]) -> tuple[Complex[Array, "n n"], Complex[Array, "n n"]]:

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
+from dini._matrices import product
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
-from dini.linalg._matrices import matrices, norm, product
+from dini.linalg._matrices import matrices, norm
 from dini.linalg._square_roots import inverse_and_size
 from dini.linalg._transformations import shifts
 

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
+from dini._matrices import product
 from dini._tree import Closed
 from dini.linalg._divided_differences import divided_differences
-from dini.linalg._matrices import adjoint, hermitian_part, product, square
+from dini.linalg._matrices import adjoint, hermitian_part, square
 from dini.linalg._polarised import Tangent, polarised
 
 

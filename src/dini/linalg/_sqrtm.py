@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
+from dini._matrices import once, product
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
-from dini.linalg._matrices import adjoint, matrices, norm, once, product
+from dini.linalg._matrices import adjoint, matrices, norm
 from dini.linalg._schur import schur
 from dini.linalg._square_roots import square_root
 from dini.linalg._transformations import shifts

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
-from dini.linalg._matrices import norm, product
+from dini._matrices import product
+from dini.linalg._matrices import norm
 
 _MOST_STEPS = 60
 _FAR = 1e-2

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact
 
-from dini.linalg._matrices import norm, once, product
+from dini._matrices import once, product
+from dini.linalg._matrices import norm
 from dini.linalg._schur import schur
 
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
+from dini._matrices import product
 from dini.linalg._defined_where import defined_where
-from dini.linalg._matrices import adjoint, matrices, product
+from dini.linalg._matrices import adjoint, matrices
 from dini.linalg._pinv import pinv
 from dini.rules import custom_rule
 

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from dini._matrices import once
 from dini.linalg._equation import Attempts, Terms
-from dini.linalg._matrices import norm, once
+from dini.linalg._matrices import norm
 
 
 # M = [[1, q], [−1, p]] gives W = (A + q)⁻¹(A − p), V = (B − q)(B + p)⁻¹. The powers of W · V decay
