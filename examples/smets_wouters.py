@@ -117,7 +117,7 @@ if FILE:
     slopes = np.abs(slope(truth)[1]) * np.linalg.norm(root, axis=1)
     slopes = dict(zip(NAMES, slopes, strict=True))
     print("Slopes at the published mode times s.e.:", end="")
-    print(*[f" {k} {s:.2f}" for k, s in slopes.items() if s > 0.1], "others below 0.1", sep=",")
+    print(*[f" {k} {s:.2f}" for k, s in slopes.items() if s > 0.1], " others below 0.1", sep=",")
     assert slopes.pop("constelab") < 0.9
     assert slopes.pop("constebeta") < 0.5
     assert max(slopes.values()) < 0.2
