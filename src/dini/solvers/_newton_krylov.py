@@ -176,7 +176,7 @@ class NewtonKrylov(AbstractSearch):
             correction = self.scaled(s, z, view.eps)
             enough = jnp.maximum(asked, _NEEDED / correction)
             target = jnp.where(correction <= 1, sure, enough)
-            return accepted & jnp.where(exact, left == 1, left > target)
+            return accepted & jnp.where(exact, left > 1 - _HOPELESS, left > target)
 
         s, r, products, rows = minimal_residual(
             pushforward,
