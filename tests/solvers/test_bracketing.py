@@ -300,7 +300,7 @@ def test_bracketing_in_an_invalid_bracket_raises_by_name():
     strict = cubic.with_options(throw=True, options={"lower": -5.0, "upper": 2.0})
     with pytest.raises(Exception, match="Bracketing needs finite bounds"):
         jax.block_until_ready(jax.jit(strict)(0.0, 30.0))
-    # Of the search and of the derivative at its point, whichever a compiled program comes to first.
+    # Of the search or of the derivative, whichever a compiled program comes to first.
     with pytest.raises(Exception, match="Bracketing needs finite bounds|its solver failed"):
         jax.block_until_ready(jax.jit(jax.jacfwd(strict, 1))(0.0, 30.0))
     with pytest.raises(Exception, match="diverged"):
