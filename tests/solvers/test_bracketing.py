@@ -301,7 +301,7 @@ def test_bracketing_in_an_invalid_bracket_raises_by_name():
     with pytest.raises(Exception, match="Bracketing needs finite bounds"):
         jax.block_until_ready(jax.jit(strict)(0.0, 30.0))
     # Of the search or of the derivative, whichever a compiled program comes to first.
-    with pytest.raises(Exception, match="Bracketing needs finite bounds|its solver failed"):
+    with pytest.raises(Exception, match=r"Bracketing needs finite bounds|its solver failed"):
         jax.block_until_ready(jax.jit(jax.jacfwd(strict, 1))(0.0, 30.0))
     with pytest.raises(Exception, match="diverged"):
         jax.block_until_ready(solve(lambda z, _: z + 5, 0.0, 1.0, throw=True))
