@@ -1,7 +1,5 @@
 """The reference economies: published values, closed forms, and the law of motion by QZ."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +16,7 @@ from tests.support.economies import (
     small_open_economy,
     smets_wouters,
 )
+from tests.support.models import model
 
 QUICK = [brock_mirman, rbc, new_keynesian]
 SLOW = [small_open_economy, smets_wouters, asset_pricing]
@@ -27,13 +26,6 @@ by_name = pytest.mark.parametrize(
     ids=lambda economy: economy.__name__.rpartition(".")[2],
 )
 BROCK_MIRMAN, RBC = brock_mirman.PUBLISHED, rbc.PUBLISHED
-
-
-@functools.cache
-def model(economy):
-    """With its closed form."""
-    names = economy.VARIABLES, economy.SHOCKS
-    return Model(economy.equations, *names, steady_state=economy.steady_state)
 
 
 def searched(economy, **guess):

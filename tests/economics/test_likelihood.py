@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dini.economics import Model, Prior
+from dini.economics import Prior
 from dini.numeric import finite_difference_jvp
 from tests.support import kalman
 from tests.support.economies import rbc, smets_wouters
+from tests.support.models import model
 
 OBSERVABLES, COV = ("c", "k"), np.array([[0.02, 0.005], [0.005, 0.3]])
 NAMES = rbc.VARIABLES
@@ -19,14 +20,8 @@ ROWS = [NAMES.index(name) for name in OBSERVABLES]
 
 
 @functools.cache
-def model(economy=rbc):
-    names = economy.VARIABLES, economy.SHOCKS
-    return Model(economy.equations, *names, steady_state=economy.steady_state)
-
-
-@functools.cache
 def law():
-    return model().first_order(rbc.Params())
+    return model(rbc).first_order(rbc.Params())
 
 
 @functools.cache
@@ -41,7 +36,7 @@ def data():
 
 def log_likelihood(p=None, **options):
     p = rbc.Params() if p is None else p
-    return model().log_likelihood(p, data(), OBSERVABLES, measurement_cov=COV, **options)
+    return model(rbc).log_likelihood(p, data(), OBSERVABLES, measurement_cov=COV, **options)
 
 
 def test_value_is_that_of_the_filter_in_numpy():
@@ -64,14 +59,14 @@ def test_derivatives_in_parameters():
 
 @pytest.mark.slow
 def test_smoothed_variables_obey_the_law_and_explain_the_data():
-    out = model().smooth(rbc.Params(), data(), OBSERVABLES, measurement_cov=COV)
+    out = model(rbc).smooth(rbc.Params(), data(), OBSERVABLES, measurement_cov=COV)
     rest = np.asarray(law().steady_state.vector)
     path = np.vstack([out.initial, out.states]) - rest
     moved = path[:-1] @ np.asarray(law().transition).T + out.shocks @ np.asarray(law().impact).T
     np.testing.assert_allclose(path[1:], moved, rtol=1e-9, atol=1e-10)
     seen = ~np.isnan(data())
     np.testing.assert_allclose((out.states[:, ROWS] + out.errors)[seen], data()[seen], rtol=1e-12)
-    last = model().filter(rbc.Params(), data(), OBSERVABLES, measurement_cov=COV)
+    last = model(rbc).filter(rbc.Params(), data(), OBSERVABLES, measurement_cov=COV)
     np.testing.assert_allclose(last.filtered[-1], out.states[-1], rtol=1e-12)
     np.testing.assert_allclose(last.filtered_cov[-1], out.state_cov[-1], atol=1e-12)
     np.testing.assert_allclose(last.log_likelihood, log_likelihood(), rtol=1e-12)
@@ -80,7 +75,7 @@ def test_smoothed_variables_obey_the_law_and_explain_the_data():
 @pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_joint_likelihood_is_that_of_the_simulated_path(order):
     shocks, start = np.random.default_rng(1).normal(size=(12, 1)), np.array([0.5, -1.0, 0.1, 0.02])
-    which = law() if order == 1 else model().second_order(rbc.Params())
+    which = law() if order == 1 else model(rbc).second_order(rbc.Params())
     path = np.asarray(which.simulate(shocks, initial=start) + which.steady_state.vector)[:, ROWS]
     expected = 0.0
     for y, mean in zip(data(), path, strict=True):
@@ -88,7 +83,7 @@ def test_joint_likelihood_is_that_of_the_simulated_path(order):
         if s.any():
             expected += scipy.stats.multivariate_normal.logpdf(y[s], mean[s], COV[np.ix_(s, s)])
     args = rbc.Params(), shocks, data(), OBSERVABLES, COV
-    got = model().joint_log_likelihood(*args, initial=start, order=order)
+    got = model(rbc).joint_log_likelihood(*args, initial=start, order=order)
     np.testing.assert_allclose(got, expected, rtol=1e-11)
 
 
@@ -108,18 +103,18 @@ def test_draws_without_a_law_are_minus_infinity_in_their_lane():
 def test_what_does_not_fit_is_refused():
     p, y = rbc.Params(), data()
     with pytest.raises(ValueError, match="among the observables, there is no 'cc'"):
-        model().log_likelihood(p, y, ["cc", "k"])
+        model(rbc).log_likelihood(p, y, ["cc", "k"])
     with pytest.raises(ValueError, match="stands twice"):
-        model().log_likelihood(p, y, ["c", "c"])
+        model(rbc).log_likelihood(p, y, ["c", "c"])
     with pytest.raises(ValueError, match="`data` has shape"):
-        model().log_likelihood(p, y[:, :1], OBSERVABLES)
+        model(rbc).log_likelihood(p, y[:, :1], OBSERVABLES)
     single = jax.tree.map(jnp.float32, p)
     with pytest.raises(TypeError, match="needs float64"):
-        model().log_likelihood(single, y, OBSERVABLES, measurement_cov=COV)
+        model(rbc).log_likelihood(single, y, OBSERVABLES, measurement_cov=COV)
     with pytest.raises(RuntimeError, match="fewer shocks and measurement errors than observables"):
-        model().log_likelihood(p, y, OBSERVABLES)
+        model(rbc).log_likelihood(p, y, OBSERVABLES)
     with pytest.raises(ValueError, match="order"):
-        model().joint_log_likelihood(p, np.zeros((12, 1)), y, OBSERVABLES, COV, order=3)
+        model(rbc).joint_log_likelihood(p, np.zeros((12, 1)), y, OBSERVABLES, COV, order=3)
 
 
 @pytest.mark.slow

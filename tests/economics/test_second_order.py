@@ -1,25 +1,17 @@
 """The law of second order: beside dense Kronecker products, closed forms, and paths by hand."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import dini
-from dini.economics import Model, Verdict
+from dini.economics import Verdict
 from tests.support import second_order as oracle
 from tests.support.economies import asset_pricing, brock_mirman, rbc, small_open_economy as soe
+from tests.support.models import model
 
 TERMS = ("transition", "impact", "state_state", "state_shock", "shock_shock", "risk")
-
-
-@functools.cache
-def model(economy):
-    return Model(
-        economy.equations, economy.VARIABLES, economy.SHOCKS, steady_state=economy.steady_state
-    )
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ class Dynamics:
     ) -> Record:
         """The root of F(x, x, x, 0, params), where nothing moves.
 
-        By Newton's homotopy from the guess; the derivative is that of an implicit function.
+        By Powell's method from the guess, and where that fails by Newton's homotopy; the derivative
+        is that of an implicit function.
 
         Args:
             params: the parameters.

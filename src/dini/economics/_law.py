@@ -101,7 +101,7 @@ class FirstOrderLaw(eqx.Module):
             ValueError: for shocks of another shape.
         """
         given = self._shocks(shocks, "simulate"), self._start(initial, levels, "simulate")
-        deviations = _path(self.transition, self.impact, *given, self.states)
+        deviations = self._deviations(*given)
         return deviations + self.steady_state.vector if levels else deviations
 
     def autocovariance(self, lags: int) -> Float[Array, "lags+1 n n"]:
@@ -184,6 +184,11 @@ class FirstOrderLaw(eqx.Module):
         path = self._shocks(shocks, "historical_decomposition")
         start = self._start(initial, levels, "historical_decomposition")
         return _decompositions.historical(self.transition, self.impact, path, start, self.states)
+
+    def _deviations(
+        self, shocks: Float[Array, "periods k"], start: Float[Array, " s"]
+    ) -> Float[Array, "periods n"]:
+        return _path(self.transition, self.impact, shocks, start, self.states)
 
     def _place(self, shock: str) -> int:
         if shock not in self.shocks:

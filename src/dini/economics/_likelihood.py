@@ -39,7 +39,7 @@ class Data(NamedTuple):
     initial: Any = None
 
 
-def places(observables: str | Sequence[str], variables: tuple[str, ...]) -> tuple[str, ...]:
+def observed_names(observables: str | Sequence[str], variables: tuple[str, ...]) -> tuple[str, ...]:
     """The names of what is observed, checked.
 
     Raises:

@@ -15,7 +15,7 @@ from dini.economics._likelihood import (
     filtered,
     joint_likelihood,
     likelihood,
-    places,
+    observed_names,
     smoothed,
 )
 from dini.economics._smoother import Smoothed
@@ -109,7 +109,7 @@ class Model(Dynamics):
         References: Anderson and Moore, Optimal Filtering (1979); Hamilton, Time Series Analysis
         (1994), chapter 13.
         """
-        seen = Seen(places(observables, self.variables), presample, steady_after)
+        seen = Seen(observed_names(observables, self.variables), presample, steady_after)
         given = params, Data(data, measurement_cov, initial)
         return self._seen("_log_likelihood", throw, given, seen)
 
@@ -142,7 +142,7 @@ class Model(Dynamics):
         Raises:
             TypeError, ValueError, RuntimeError: as `log_likelihood`.
         """
-        seen = Seen(places(observables, self.variables), presample)
+        seen = Seen(observed_names(observables, self.variables), presample)
         return self._seen("_filtered", throw, (params, Data(data, measurement_cov, initial)), seen)
 
     def smooth(
@@ -172,7 +172,7 @@ class Model(Dynamics):
         Raises:
             TypeError, ValueError, RuntimeError: as `log_likelihood`.
         """
-        seen = Seen(places(observables, self.variables))
+        seen = Seen(observed_names(observables, self.variables))
         return self._seen("_smoothed", throw, (params, Data(data, measurement_cov, initial)), seen)
 
     def joint_log_likelihood(
@@ -212,7 +212,7 @@ class Model(Dynamics):
         """
         if order not in (1, 2):
             raise ValueError(f"Model: there are laws of order 1 and 2, and not of {order!r}.")
-        seen = Seen(places(observables, self.variables))
+        seen = Seen(observed_names(observables, self.variables))
         given = params, shocks, Data(data, measurement_cov, initial)
         return self._seen("_joint_log_likelihood", throw, given, seen, order)
 

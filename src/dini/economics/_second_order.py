@@ -6,10 +6,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from dini._matrices import product
-from dini.economics._decompositions import Variables
 from dini.economics._law import FirstOrderLaw
 from dini.linalg import solve_generalized_sylvester
 
@@ -17,7 +16,8 @@ from dini.linalg import solve_generalized_sylvester
 class SecondOrderLaw(FirstOrderLaw):
     """x = X x₋ + R ε + ½ X₂[x₋, x₋] + Xε[x₋, ε] + ½ R₂[ε, ε] + ½ r, with x = w − w̄.
 
-    What it has of a [`FirstOrderLaw`][dini.economics.FirstOrderLaw] beside simulation and impulse
+    `simulate` gives pruned paths: quadratic terms take the path of first order, so that none runs
+    away. What it has of a [`FirstOrderLaw`][dini.economics.FirstOrderLaw] beside that and impulse
     responses, the covariance for instance, is of first order.
 
     Attributes:
@@ -63,27 +63,10 @@ class SecondOrderLaw(FirstOrderLaw):
         still = jnp.zeros((horizon, len(self.shocks)), self.impact.dtype)
         return self.simulate(still.at[0, place].set(1)) - self.simulate(still)
 
-    def simulate(
-        self, shocks: ArrayLike, *, initial: Variables | None = None, levels: bool = False
+    def _deviations(
+        self, shocks: Float[Array, "periods k"], start: Float[Array, " s"]
     ) -> Float[Array, "periods n"]:
-        """The pruned path of the variables from rest, that is from w₋₁ = w̄.
-
-        Quadratic terms take the path of first order, so that no path runs away.
-
-        Args:
-            shocks: ε, of shape (periods, k).
-            initial: w₋₁, where it is not w̄, in the forms of `forecast`.
-            levels: whether `initial` and the path are levels, and not deviations from w̄.
-
-        Returns:
-            An array of shape (periods, n), of deviations from the steady state or of levels.
-
-        Raises:
-            ValueError: for shocks of another shape.
-        """
-        given = self._shocks(shocks, "simulate"), self._start(initial, levels, "simulate")
-        deviations = _pruned(self, *given)
-        return deviations + self.steady_state.vector if levels else deviations
+        return _pruned(self, shocks, start)
 
 
 # F is zero for all v = (w₋, ε) along w = X w₋ + R ε + ½ W[v, v] + ½ r and w₊, the same of w and ε₊.
