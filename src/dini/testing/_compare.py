@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array
 
-from dini.testing._map import Map, Numbers, kind, number, wide
+from dini.testing._map import Arrays, Map, Numbers, kind, nearby, number, wide
 from dini.testing._options import Options
 from dini.testing._report import Finding, Verdict
 
@@ -42,8 +42,9 @@ def compare(
 ) -> Comparison:
     """Compares number by number.
 
-    An ill-conditioned function makes more of a rounding error than `allowed`. How much is seen from
-    what becomes of `got` when the point moves by one: `noise()`, asked for only when it matters.
+    An ill-conditioned function makes more of a rounding error than `allowed`, and so does a sum
+    that cancels. How much is seen from what becomes of `got` when the point and the direction move
+    by one: `noise()`, asked for only when it matters.
     """
     wrong = [~_same(g, e, a) for g, e, a in zip(got, expected, allowed, strict=True)]
     doubtful = [np.zeros(w.shape, bool) for w in wrong]
@@ -71,12 +72,17 @@ def rounding(share: float, *numbers: Numbers) -> Numbers:
     return [np.full(x.shape, share * s) for x, s in zip(numbers[0], sizes, strict=True)]
 
 
-def noise(map_: Map, random: np.random.Generator, evaluate: Callable[[Map], Numbers]) -> Numbers:
-    """How far `evaluate` moves when the point moves by a rounding error."""
-    here = evaluate(map_)
+def noise(
+    map_: Map,
+    random: np.random.Generator,
+    evaluate: Callable[..., Numbers],
+    *directions: Arrays,
+) -> Numbers:
+    """How far `evaluate(map_, *directions)` moves when all numbers move by a rounding error."""
+    here = evaluate(map_, *directions)
     seen = [np.zeros(x.shape) for x in here]
     for _ in range(_LOOKS):
-        there = evaluate(map_.nearby(random))
+        there = evaluate(map_.nearby(random), *(nearby(d, random) for d in directions))
         with np.errstate(invalid="ignore"):
             moves = [np.abs(t - h) for t, h in zip(there, here, strict=True)]
         seen = [np.fmax(s, m) for s, m in zip(seen, moves, strict=True)]
@@ -106,7 +112,12 @@ class Difference(NamedTuple):
 
 
 def difference(
-    map_: Map, got: Array, expected: Array, again: Callable[[Map], Numbers], options: Options
+    map_: Map,
+    got: Array,
+    expected: Array,
+    again: Callable[..., Numbers],
+    options: Options,
+    *directions: Arrays,
 ) -> Difference | None:
     """What distinguishes two arrays that should be the same but for rounding; None for nothing.
 
@@ -114,15 +125,16 @@ def difference(
         map_: the function at the point.
         got: an array.
         expected: what it should be.
-        again: how `expected` is computed, here or at another point.
+        again: how `expected` is computed, `again(map_, *directions)`, here or near.
         options: the tolerance.
+        *directions: tangents and cotangents.
     """
     if (got.shape, got.dtype) != (expected.shape, expected.dtype):
         return Difference(f"is {kind(got)}, and must be {kind(expected)}")
     x, y = wide(got), wide(expected)
     allowed = rounding(options.share(map_), [y])
     random = options.random(8)
-    seen = compare([x], [y], allowed, lambda: noise(map_, random, again))
+    seen = compare([x], [y], allowed, lambda: noise(map_, random, again, *directions))
     if not seen.any_wrong:
         return None
     i = int(np.argmax(seen.wrong[0]))

@@ -58,10 +58,10 @@ def _not_linear(
     random = options.random(9)
 
     def agree(t: Arrays, expected: Numbers, size: float = 1.0) -> bool:
-        again = lambda m: [x / size for x in evaluate(m, t)]
+        again = lambda m, t: [x / size for x in evaluate(m, t)]
         allowed = rounding(options.share(map_), of_u, of_v)
-        gap = lambda: noise(map_, random, again)
-        return not compare(again(map_), expected, allowed, gap).any_wrong
+        gap = lambda: noise(map_, random, again, t)
+        return not compare(again(map_, t), expected, allowed, gap).any_wrong
 
     both = tuple((x + y).astype(x.dtype) for x, y in zip(u, v, strict=True))
     if not agree(both, [x + y for x, y in zip(of_u, of_v, strict=True)]):

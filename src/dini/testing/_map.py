@@ -97,8 +97,7 @@ class Map(NamedTuple):
 
         By default that is as far as rounding may have moved it.
         """
-        xs = tuple(_moved(x, random, distance) for x in self.xs)
-        return self._replace(xs=xs)
+        return self._replace(xs=nearby(self.xs, random, distance))
 
     def forward(self, vs: Arrays) -> "Map":
         """The map to J v."""
@@ -113,6 +112,11 @@ class Map(NamedTuple):
             outputs=self.inputs,
             like=like,
         )
+
+
+def nearby(xs: Arrays, random: np.random.Generator, distance: float = 0.0) -> Arrays:
+    """Numbers moved by a share of themselves, by default as far as rounding may have moved them."""
+    return tuple(_moved(x, random, distance) for x in xs)
 
 
 def _moved(x: Array, random: np.random.Generator, distance: float) -> Array:

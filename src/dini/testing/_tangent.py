@@ -45,7 +45,7 @@ def _tangent(
         known = [np.isfinite(e) for e in expected.error]
         parts = zip(known, got, expected.value, strict=True)
         value = [np.where(k, v, g) for k, g, v in parts]
-        seen = compare(got, value, allowed, lambda vs=vs: noise(map_, random, lambda m: m.jvp(vs)))
+        seen = compare(got, value, allowed, lambda vs=vs: noise(map_, random, Map.jvp, vs))
         # Wrong along two directions, at other steps: no bar that was too small by chance.
         again = [s & w for s, w in zip(suspect, seen.wrong, strict=True)]
         if any(np.any(w) for w in again):

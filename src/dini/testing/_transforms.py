@@ -167,8 +167,8 @@ def _agree(
         expected = reference(*lane)
         here = map_._replace(xs=lane.xs)
         for name, x in parts.items():
-            again = lambda m, name=name, lane=lane: [wide(reference(m.xs, lane.vs, lane.ws)[name])]
-            found = difference(here, x, expected[name], again, options)
+            again = lambda m, vs, ws, name=name: [wide(reference(m.xs, vs, ws)[name])]
+            found = difference(here, x, expected[name], again, options, lane.vs, lane.ws)
             if found is not None:
                 return found.finding(label, name)
     return label
