@@ -6,6 +6,7 @@ compare runs taken in turn within one process.
 """
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -106,7 +107,12 @@ def report(name: str, rows: Sequence[Row]) -> None:
 def save(name: str, rows: Sequence[dict[str, Any]], **about: Any) -> None:
     """Writes the rows, a line each, to benchmarks/results/NAME.json, with versions and device."""
     device = jax.devices()[0]
-    about = {"jax": jax.__version__, "device": f"{device.platform} {device.device_kind}"} | about
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    about = {
+        "jax": jax.__version__,
+        "device": f"{device.platform} {device.device_kind}",
+        "cores": cores,
+    } | about
     RESULTS.mkdir(exist_ok=True)
     lines = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in rows)
     text = f'{{"about": {json.dumps(about)},\n "rows": [\n  {lines}\n]}}\n'

@@ -1,7 +1,10 @@
 """Functions of matrices and matrix equations, in units of one matrix product of that size.
 
-    python benchmarks/matrix.py            all tasks
-    python benchmarks/matrix.py logm inv   some, beside what was measured of the others
+    taskset -c 0 python benchmarks/matrix.py            all tasks
+    taskset -c 0 python benchmarks/matrix.py logm inv   some, beside what was measured of the others
+
+On one core, as here, all contestants have one thread. On two, the threads of XLA and those of
+LAPACK wait for each other, and the time of one function varies by a factor of ten.
 
 Each task is a value, a derivative along one direction (with the value), or a gradient (with the
 value), at matrices with known eigenvectors or a known solution, so that every error is against the

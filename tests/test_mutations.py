@@ -346,7 +346,101 @@ LINALG = {
         "tests/linalg/test_pinv.py::test_derivatives_are_right_at_deficient_rank",
     ),
 }
-MUTATIONS = TRAPS | RULE | OTHERS | CHECKS | SOLVED | LINALG
+# And for models of economics.
+MODELS = "tests/economics/test_"
+ECONOMICS = {
+    "sign of the impact": (
+        "economics/_first_order.py",
+        "-solved[:, leads.size :]",
+        "solved[:, leads.size :]",
+        f"{MODELS}economies.py::test_law_in_closed_form",
+    ),
+    "law that is not the only one": (
+        "economics/_verdict.py",
+        "Verdict.where(unique & stable, Verdict.determinate, found)",
+        "Verdict.where(stable, Verdict.determinate, found)",
+        f"{MODELS}economies.py::test_taylor_principle_decides",
+    ),
+    "steady state that is not isolated": (
+        "economics/_first_order.py",
+        "(result == Verdict.determinate) & ~found.isolated",
+        "(result == Verdict.failed) & ~found.isolated",
+        f"{MODELS}steady_state.py::test_double_root_is_no_steady_state",
+    ),
+    "part of a steady state that the rest does not go with": (
+        "economics/_steady_state.py",
+        "near = close(",
+        "near = jnp.asarray(True) | close(",
+        f"{MODELS}steady_state.py::test_values_that_the_others_do_not_go_with_are_refused",
+    ),
+    "covariance of an explosive law": (
+        "economics/_covariance.py",
+        "marked((v + v.T) / 2, _is_covariance(jax.lax.stop_gradient(own)))",
+        "(v + v.T) / 2",
+        f"{MODELS}kalman.py::test_explosive_law_has_no_stationary_prior",
+    ),
+    "missing data": (
+        "economics/_update.py",
+        "jnp.where(seen[:, None], inverse, 0)",
+        "inverse",
+        f"{MODELS}kalman.py::test_log_likelihood_is_the_density_of_all_that_is_seen",
+    ),
+    "singular forecast": (
+        "economics/_update.py",
+        "jnp.min(added, initial=1) > _ROUNDING",
+        "jnp.min(added, initial=1) > -_ROUNDING",
+        f"{MODELS}kalman.py::test_forecast_that_is_singular_but_for_rounding_is_none",
+    ),
+    "Joseph's form": (
+        "economics/_update.py",
+        "stop_gradient(_joseph(given, cov, gain, p, r) - short)",
+        "0",
+        f"{MODELS}kalman.py::test_vague_prior_leaves_covariances_positive",
+    ),
+    "derivative of a likelihood that does not exist": (
+        "economics/_kalman.py",
+        "throw) if throw else _or_never(value, good)",
+        "throw) if throw else jnp.where(good, value, -jnp.inf)",
+        f"{MODELS}kalman.py::test_failure_is_minus_infinity_with_nan_derivatives",
+    ),
+    "gain that is not yet steady": (
+        "economics/_steady_gain.py",
+        "good & ~near, _FAR",
+        "good & near & ~near, _FAR",
+        f"{MODELS}steady_gain.py::test_covariance_far_from_its_limit_is_loud",
+    ),
+    "errors of measurement": (
+        "economics/_smoother.py",
+        "whitener.T @ white - gain.T @ r",
+        "whitener.T @ white + gain.T @ r",
+        f"{MODELS}smoother.py::test_smoother_gives_the_conditional_moments",
+    ),
+    "price of risk": (
+        "economics/_second_order.py",
+        "-jnp.linalg.solve(g + a, pushed)",
+        "-jnp.linalg.solve(g, pushed)",
+        f"{MODELS}second_order.py::test_all_terms_agree_with_dense_products",
+    ),
+    "pruning": (
+        "economics/_second_order.py",
+        "of_states, first, first)",
+        "of_states, first + second, first + second)",
+        f"{MODELS}second_order.py::test_paths_are_pruned",
+    ),
+    "slope of bounded parameters": (
+        "economics/_transforms.py",
+        "return jnp.log(upper - lower) - _softplus(u) - _softplus(-u)",
+        "return -_softplus(u) - _softplus(-u)",
+        f"{MODELS}transforms.py::test_log_det_is_that_of_the_jacobian_of_the_vector",
+    ),
+    "moments of each lag": (
+        "economics/_decompositions.py",
+        "return product(x[:, s], now[s]), now",
+        "return product(x[:, s], now[s]), v",
+        f"{MODELS}identification.py::test_jacobian_is_that_of_the_closed_form",
+    ),
+}
+MUTATIONS = TRAPS | RULE | OTHERS | CHECKS | SOLVED | LINALG | ECONOMICS
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -79,6 +79,7 @@ def test_explosive_law_has_no_stationary_prior(roots):
     turn = np.linalg.qr(OBSERVATION.T @ OBSERVATION + np.diag(MEAN))[0][:P, :P]
     t = np.zeros((S, S))
     t[:P, :P] = turn @ np.diag(roots) @ np.linalg.inv(turn)
+    assert all_nan(spaces(FULL, None, t).prior.cov)
     assert log_likelihood(spaces(FULL, None, t), DATA, throw=False) == -jnp.inf
 
 
@@ -317,6 +318,15 @@ def test_failure_is_minus_infinity_with_nan_derivatives(why):
     assert all_nan(jax.jvp(f, (1.0,), (1.0,))[1])
     with pytest.raises(RuntimeError, match="likelihood does not exist"):
         f(1.0, throw=True).block_until_ready()
+
+
+def test_forecast_that_is_singular_but_for_rounding_is_none():
+    """Two observables that say what one does: a factor of their covariance may exist."""
+    mixed = np.random.default_rng(0).normal(size=(40, M, 1)) @ OBSERVATION[:1]
+    space = lambda z: StateSpace(TRANSITION, IMPACT, z, None, (MEAN, COV), lags=P)
+    f = lambda z: log_likelihood(space(z), DATA[:1], throw=False)
+    values = jax.vmap(f)(jnp.asarray(mixed))
+    assert np.all(values == -jnp.inf)
 
 
 def test_failure_of_one_lane_leaves_the_others():

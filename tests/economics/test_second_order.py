@@ -54,9 +54,9 @@ def test_derivatives_are_those_of_differences():
 
 
 def test_paths_are_pruned():
-    law = model(asset_pricing).second_order(asset_pricing.Params())
+    law = model(rbc).second_order(rbc.Params())
     shocks = np.random.default_rng(0).normal(size=(6, 1))
-    first, second, path = np.zeros(2), np.zeros(2), []
+    first, second, path = np.zeros(4), np.zeros(4), []
     for e in shocks:
         quadratic = np.einsum("nij,i,j->n", law.state_state, first, first) / 2
         quadratic += np.einsum("nij,i,j->n", law.state_shock, first, e)

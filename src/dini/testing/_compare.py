@@ -17,7 +17,7 @@ _NOISE = 30
 # Noise of more than this share of the numbers leaves nothing to compare.
 _DROWNED = 1e-3
 
-_LOOKS = 2
+_LOOKS = 8
 
 
 class Comparison(NamedTuple):
