@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from page import markdown, put
+
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks/results/solvers.json", ROOT / "docs/solvers.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 FAMILIES = {"dini": "dini", "optx": "Optimistix", "scipy": "SciPy"}
 CLASSES = {
@@ -108,7 +109,7 @@ class Tables:
                 for kind in CLASSES
             ]
             lines.append([f"all of {name}", *(f"**{n}**" for n in together)])
-        return _markdown(lines)
+        return markdown(lines)
 
     def _cell(self, kind: str, solver: str) -> str:
         everyone = self.taking_part(kind)
@@ -144,7 +145,7 @@ class Tables:
                 ratio, peer = rivals[one]
                 both = len(set(self.solved(kind, one)) & set(self.solved(kind, peer)))
                 lines.append([title, _label(one), _label(peer), f"{ratio:.2f}", str(both)])
-        return _markdown(lines)
+        return markdown(lines)
 
     def table(self, kind: str) -> str:
         """Costs of ours, and of the cheapest of each other family, system by system."""
@@ -166,7 +167,7 @@ class Tables:
                 done = missed < len(problem)
                 cells.append(f"{cost} ({_label(solver, short=True)})" if done else failed)
             lines.append([system if not start else f"{system}, start {start + 1}", *cells])
-        return _markdown(lines)
+        return markdown(lines)
 
     def _grouped(self, kind: str) -> list[list[tuple[str, str, int]]]:
         """Problems by row of the table: the scalar equations of a family are one."""
@@ -205,24 +206,14 @@ def _label(solver: str, short: bool = False) -> str:
     return f"{name}" if short or family == "dini" else f"{FAMILIES[family]} {name}"
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    head, *body = ("| " + " | ".join(line) + " |" for line in lines)
-    rule = "|---" * len(lines[0]) + "|"
-    return "\n".join([head, rule, *body]) + "\n"
-
-
-def split(page: str) -> tuple[str, str, str]:
-    """The page before the tables, the tables, and the page after them."""
-    before, rest = page.split(BEGIN)
-    tables, after = rest.split(END)
-    return before, tables, after
+def tables() -> str:
+    """Those of what was measured."""
+    return Tables(json.loads(RESULTS.read_text(encoding="utf-8"))).page()
 
 
 def main() -> None:
     """Puts the tables in their place."""
-    before, _, after = split(PAGE.read_text(encoding="utf-8"))
-    tables = Tables(json.loads(RESULTS.read_text(encoding="utf-8"))).page()
-    PAGE.write_text(before + BEGIN + "\n" + tables + "\n" + END + after, encoding="utf-8")
+    put(PAGE, tables())
 
 
 if __name__ == "__main__":

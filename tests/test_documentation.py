@@ -1,7 +1,6 @@
 """The snippets of README and docs run, page by page; tables are what was measured."""
 
-import importlib.util
-import json
+import importlib
 import re
 from pathlib import Path
 
@@ -21,13 +20,12 @@ def test_snippets_of_a_page_run(page: str) -> None:
     assert "__name__" in names
 
 
-def test_tables_of_solvers_are_those_measured() -> None:
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/solver_tables.py")
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    page = tables.PAGE.read_text(encoding="utf-8")
-    measured = tables.Tables(json.loads(tables.RESULTS.read_text(encoding="utf-8")))
-    assert tables.split(page)[1].strip() == measured.page().strip()
+@pytest.mark.parametrize("name", ["solver_tables", "timing_tables"])
+def test_tables_are_those_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script, page = (importlib.import_module(module) for module in (name, "page"))
+    text = script.PAGE.read_text(encoding="utf-8")
+    assert page.split(text)[1].strip() == script.tables().strip()
 
 
 def test_every_export_has_a_page() -> None:
@@ -44,5 +42,6 @@ def test_every_export_has_a_page() -> None:
     exports += [f"numeric.{name}" for name in vars(dini.numeric) if not name.startswith("_")]
     exports += [f"testing.{name}" for name in vars(dini.testing) if not name.startswith("_")]
     exports += [f"linalg.{name}" for name in vars(dini.linalg) if name[0] != "_"]
+    exports += [f"economics.{name}" for name in vars(dini.economics) if name[0] != "_"]
     assert len(exports) > 10
     assert [name for name in exports if f"::: dini.{name}" not in docs] == []
