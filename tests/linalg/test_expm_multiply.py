@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 import dini
 from dini import linalg
@@ -71,6 +72,25 @@ def test_large_and_stiff():
     heat = 400.0 * (np.eye(n, k=1) + np.eye(n, k=-1) - 2 * np.eye(n))
     b = np.ones(n)
     assert_close(linalg.expm_multiply(heat, b), linalg.expm(jnp.asarray(heat)) @ b, 1e-11)
+
+
+def test_tangents_at_hard_matrices_are_those_of_scipy():
+    n = 12
+    a, e = _random.normal(size=(2, n, n))
+    b, b_dot = _random.normal(size=(2, n, 3))
+    stiff = -np.diag(np.linspace(0, 500, n)) + 0.1 * a
+    along = jax.jit(lambda a, e: jax.jvp(linalg.expm_multiply, (a, b), (e, b_dot))[1])
+    for at, dot in (
+        (a, e),
+        (10 * a, e),
+        (a, 1e12 * e),
+        (a, 1e-12 * e),
+        (0 * a, e),
+        (stiff, e),
+        (np.triu(20 * a, 1), e),
+    ):
+        value, slope = scipy.linalg.expm_frechet(at, dot)
+        assert_close(along(at, dot), value @ b_dot + slope @ b, 1e-13)
 
 
 def test_nan_stays_in_its_lane():
