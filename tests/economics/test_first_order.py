@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from dini.economics import Model
-from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import brock_mirman, new_keynesian, rbc
 from tests.support.marks import case
@@ -61,12 +60,6 @@ def test_second_derivatives_are_those_in_closed_form(economy):
         jax.jit(jax.hessian(f))(p) for f in (functools.partial(law, economy), economy.law)
     )
     assert_close(ours, expected, rtol=1e-8)
-
-
-@pytest.mark.slow
-def test_rule_of_the_law_near_a_unit_root():
-    of_rho = lambda rho: law(new_keynesian, new_keynesian.Params()._replace(rho_r=rho))
-    check_rule(of_rho, jnp.asarray(0.9999), order=1, transforms=("jit",))
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dini.economics import Model, Verdict
-from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close
 from tests.support.economies import new_keynesian, rbc
 from tests.support.outcome import lane
@@ -54,11 +53,6 @@ def test_steady_state_and_its_jacobians_are_those_in_closed_form(m):
 def test_second_derivatives_are_those_in_closed_form(m):
     hessian = jax.jit(jax.hessian(lambda p: m.steady_state(p).vector))(P)
     assert_close(hessian, jax.hessian(closed)(P), rtol=1e-9)
-
-
-@pytest.mark.slow
-def test_rule_of_the_steady_state():
-    check_rule(lambda p: stated.steady_state(p, throw=False).vector, P, transforms=("jit",))
 
 
 def test_steady_state_is_found_without_a_guess():
