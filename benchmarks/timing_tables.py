@@ -68,13 +68,15 @@ class Matrices:
         ]
 
     def tables(self) -> str:
-        """Against the best peer; and in products."""
+        """Against the best peer, with the errors of all; and in products."""
         ratios = self.against_peers()
-        lines = [["", *HEAD, "peers", "error: ours", "theirs"]]
-        for task in filter(self.peers, self.tasks):
+        raced = filter(self.peers, self.tasks)
+        lines = [["", *HEAD], *([task, *self.row(task, ratios)] for task in raced)]
+        errors = [["", "ours", "theirs", "peers"]]
+        for task in self.tasks:
             peers = self.peers(task)
-            errors = self.error(task, ["dini"]), self.error(task, peers)
-            lines.append([task, *self.row(task, ratios), ", ".join(peers), *errors])
+            theirs = self.error(task, peers) if peers else ""
+            errors.append([task, self.error(task, ["dini"]), theirs, ", ".join(peers)])
         mean = statistics.geometric_mean(ratios.values())
         above = sum(ratio > 1.1 for ratio in ratios.values())
         products = {key: cell["dini"]["ratio"] for key, cell in self.cells.items()}
@@ -83,6 +85,7 @@ class Matrices:
             "### Our time over that of the fastest peer: value · jvp · gradient\n\n"
             f"{markdown(lines)}\nThe geometric mean of the {len(ratios)} ratios is {mean:.2f}; "
             f"{above} are above 1.1.\n\n"
+            f"### The largest error of any size and mode\n\n{markdown(errors)}\n"
             "### Our time over that of one matrix product: value · jvp · gradient\n\n"
             f"{markdown(times)}"
         )
