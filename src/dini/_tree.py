@@ -114,7 +114,7 @@ class RealView(eqx.Module):
             if i
         )
         reals = [jnp.finfo(x.dtype).dtype for x in self.structs]
-        self.dtype = jnp.result_type(jnp.zeros(0).dtype, *reals)
+        self.dtype = jnp.result_type(jnp.result_type(float), *reals)
 
     @property
     def size(self) -> int:

@@ -172,7 +172,7 @@ def precision(params: PyTree) -> Any:
     """The dtype of a model: the widest of its parameters; the default one for Python floats."""
     inexact = [x for x in jtu.tree_leaves(params) if eqx.is_inexact_array(x)]
     reals = [x.real if jnp.iscomplexobj(x) else x for x in inexact]
-    return jnp.result_type(*reals) if reals else jnp.zeros(0).dtype
+    return jnp.result_type(*reals) if reals else jnp.result_type(float)
 
 
 # An input that no equation reads is told from the traced program: what its results do not need is

@@ -148,7 +148,7 @@ def inexact(tree: PyTree) -> PyTree:
         if isinstance(x, bool | int | float | complex) or hasattr(x, "dtype"):
             x = jnp.asarray(x)
             whole = jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool
-            return x.astype(jnp.zeros(0).dtype if whole else x.dtype)
+            return x.astype(jnp.result_type(float) if whole else x.dtype)
         return x
 
     return jtu.tree_map(leaf, tree)

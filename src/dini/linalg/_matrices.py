@@ -1,5 +1,6 @@
 """What functions of matrices share: the check of their arguments, adjoints, norms."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
         TypeError: for an argument of no numbers.
         ValueError: for shapes that do not fit; leading axes must broadcast.
     """
-    arrays = {k: jnp.asarray(v) for k, v in given.items()}
+    arrays = {k: v if isinstance(v, Array) else jnp.asarray(v) for k, v in given.items()}
     for k, x in arrays.items():
         if not jnp.issubdtype(x.dtype, jnp.number):
             raise TypeError(f"dini.linalg.{name}: `{k}` must hold numbers, and is {x.dtype}.")
@@ -42,11 +43,16 @@ def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
             f"dini.linalg.{name} takes matrices of shapes that fit together ({shapes}), with "
             f"leading axes that broadcast, and was given {got}."
         )
-    dtype = jnp.result_type(*(x.dtype for x in arrays.values()), jnp.zeros(0, jnp.float16).dtype)
-    kind = jnp.promote_types(dtype, jnp.float32)
-    if all(not jnp.issubdtype(x.dtype, jnp.inexact) for x in arrays.values()):
-        kind = jnp.zeros(0).dtype
-    return [x.astype(kind) for x in arrays.values()]
+    kind = _common(*(x.dtype for x in arrays.values())) or jnp.result_type(float)
+    return [x if x.dtype == kind else x.astype(kind) for x in arrays.values()]
+
+
+@functools.cache
+def _common(*dtypes: Any) -> Any:
+    """The inexact dtype of these together, float32 at least; None of integers alone."""
+    if any(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
+        return jnp.promote_types(jnp.result_type(*dtypes), jnp.float32)
+    return None
 
 
 def square(name: str, a: ArrayLike) -> Inexact[Array, "... n n"]:
