@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array
 
-from dini.testing._map import Arrays, Map, Numbers, kind, nearby, number, wide
+from dini.testing._map import Arrays, Map, Numbers, kind, number, turned, wide
 from dini.testing._options import Options
 from dini.testing._report import Finding, Verdict
 
@@ -78,11 +78,11 @@ def noise(
     evaluate: Callable[..., Numbers],
     *directions: Arrays,
 ) -> Numbers:
-    """How far `evaluate(map_, *directions)` moves when all numbers move by a rounding error."""
+    """How far `evaluate(map_, *directions)` moves when its numbers move by rounding errors."""
     here = evaluate(map_, *directions)
     seen = [np.zeros(x.shape) for x in here]
     for _ in range(_LOOKS):
-        there = evaluate(map_.nearby(random), *(nearby(d, random) for d in directions))
+        there = evaluate(map_.nearby(random), *(turned(d, random) for d in directions))
         with np.errstate(invalid="ignore"):
             moves = [np.abs(t - h) for t, h in zip(there, here, strict=True)]
         seen = [np.fmax(s, m) for s, m in zip(seen, moves, strict=True)]

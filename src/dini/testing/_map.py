@@ -15,6 +15,9 @@ Numbers = list[np.ndarray]
 # Numbers of one leaf that differ by more than this are of different kinds, and moved apart.
 _BAND = 20
 
+# How many rounding errors a direction moves by at most.
+_FEW = 16
+
 
 class Programs:
     """Value, jvp and vjp of `fun(constants, xs)`, each compiled once, and the same of those two.
@@ -97,7 +100,8 @@ class Map(NamedTuple):
 
         By default that is as far as rounding may have moved it.
         """
-        return self._replace(xs=nearby(self.xs, random, distance))
+        xs = tuple(_moved(x, random, distance) for x in self.xs)
+        return self._replace(xs=xs)
 
     def forward(self, vs: Arrays) -> "Map":
         """The map to J v."""
@@ -114,9 +118,10 @@ class Map(NamedTuple):
         )
 
 
-def nearby(xs: Arrays, random: np.random.Generator, distance: float = 0.0) -> Arrays:
-    """Numbers moved by a share of themselves, by default as far as rounding may have moved them."""
-    return tuple(_moved(x, random, distance) for x in xs)
+def turned(vs: Arrays, random: np.random.Generator) -> Arrays:
+    """A direction whose numbers have moved by a few rounding errors: what cancels shows its own."""
+    few = lambda v: _FEW * float(jnp.finfo(v.dtype).eps) * random.uniform(-1, 1, v.shape)
+    return tuple(narrow(wide(v) * (1 + few(v)), v) for v in vs)
 
 
 def _moved(x: Array, random: np.random.Generator, distance: float) -> Array:
