@@ -103,6 +103,15 @@ def test_dtypes_are_kept(name):
     assert_close(jnp.sum(pulled * E), jnp.sum(U * along(f, e)(z)), 1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_precision_follows_the_setting_of_the_call():
+    """And not that of an earlier call with such arguments."""
+    a, n = 2 * jnp.eye(2), jnp.eye(2, dtype=int)
+    with jax.enable_x64(False):
+        assert {linalg.inv(x).dtype for x in (a, n)} == {jnp.dtype("float32")}
+    assert {linalg.inv(x).dtype for x in (a, n)} == {jnp.dtype("float64")}
+
+
 def test_expm_is_not_scaled_too_far():
     """Matrices whose norm tells nothing of their powers; the last is that of jax#26802."""
     b = 1e6

@@ -1,6 +1,5 @@
 """What functions of matrices share: the check of their arguments, adjoints, norms."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,16 +42,12 @@ def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
             f"dini.linalg.{name} takes matrices of shapes that fit together ({shapes}), with "
             f"leading axes that broadcast, and was given {got}."
         )
-    kind = _common(*(x.dtype for x in arrays.values())) or jnp.result_type(float)
-    return [x if x.dtype == kind else x.astype(kind) for x in arrays.values()]
-
-
-@functools.cache
-def _common(*dtypes: Any) -> Any:
-    """The inexact dtype of these together, float32 at least; None of integers alone."""
+    dtypes = [x.dtype for x in arrays.values()]
     if any(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
-        return jnp.promote_types(jnp.result_type(*dtypes), jnp.float32)
-    return None
+        kind = jnp.promote_types(jnp.result_type(*dtypes), jnp.float32)
+    else:
+        kind = jnp.result_type(float)
+    return [x if x.dtype == kind else x.astype(kind) for x in arrays.values()]
 
 
 def square(name: str, a: ArrayLike) -> Inexact[Array, "... n n"]:
