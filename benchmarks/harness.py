@@ -119,6 +119,26 @@ def save(name: str, rows: Sequence[dict[str, Any]], **about: Any) -> None:
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
 
 
+def measured(name: str) -> list[Row]:
+    """The rows in benchmarks/results/NAME.json, none where it does not exist."""
+    path = RESULTS / f"{name}.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    return [Row(**row) for row in rows]
+
+
+def against_peers(rows: Sequence[Row]) -> dict[tuple[str, int], float]:
+    """By task and size, our time over that of the fastest peer; a yardstick is "product"."""
+    cells: dict[tuple[str, int], dict[str, float]] = {}
+    for row in rows:
+        cells.setdefault((row.task, row.size), {})[row.name] = row.ratio
+    ratios = {}
+    for key, cell in cells.items():
+        peers = [time for name, time in cell.items() if name not in ("dini", "product")]
+        if peers:
+            ratios[key] = cell["dini"] / min(peers)
+    return ratios
+
+
 def plot(name: str, rows: Sequence[Row]) -> None:
     """Draws error against the ratio of times, a task a row and a size a column, to NAME.png."""
     import matplotlib.pyplot as plt  # noqa: PLC0415  an optional extra

@@ -15,7 +15,6 @@ them, the block matrix or a further equation where it does not), and PyTorch whe
 
 import functools
 import importlib.util
-import json
 import statistics
 import sys
 import time
@@ -28,7 +27,7 @@ import matrix_cases as at
 import matrix_peers as peer
 import numpy as np
 import scipy.linalg as sl
-from harness import RESULTS, Entry, Row, race, report
+from harness import Entry, Row, against_peers, measured, race, report
 
 from dini import linalg
 
@@ -208,24 +207,13 @@ def run(name: str, task: Task, shape: tuple, rng: np.random.Generator) -> list[R
 
 def summary(rows: list[Row]) -> None:
     """Ours against the best peer of each cell."""
-    ratios = {}
-    for task, size in dict.fromkeys((row.task, row.size) for row in rows):
-        cell = {r.name: r.ratio for r in rows if (r.task, r.size) == (task, size)}
-        peers = [t for name, t in cell.items() if name not in ("dini", "product")]
-        if peers:
-            ratios[task, size] = cell["dini"] / min(peers)
+    ratios = against_peers(rows)
     print(
         f"\ngeometric mean of {len(ratios)} cells: {statistics.geometric_mean(ratios.values()):.2f}"
     )
     for (task, size), ratio in sorted(ratios.items(), key=lambda item: -item[1]):
         if ratio > 1.1:
             print(f"  {ratio:6.2f}  {task}, n = {size}")
-
-
-def measured_before() -> list[Row]:
-    path = RESULTS / "matrix.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    return [Row(**row) for row in rows]
 
 
 def main(names: list[str]) -> None:
@@ -236,7 +224,7 @@ def main(names: list[str]) -> None:
             rows[name] = [row for shape in SHAPES for row in run(name, task, shape, rng)]
         else:
             ours = lambda row, name=name: row.task.split(":")[0] in (name, f"{name}, 256 of them")
-            rows[name] = list(filter(ours, measured_before()))
+            rows[name] = list(filter(ours, measured("matrix")))
     together = [row for some in rows.values() for row in some]
     report("matrix", together)
     summary(together)

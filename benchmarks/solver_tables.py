@@ -211,10 +211,5 @@ def tables() -> str:
     return Tables(json.loads(RESULTS.read_text(encoding="utf-8"))).page()
 
 
-def main() -> None:
-    """Puts the tables in their place."""
-    put(PAGE, tables())
-
-
 if __name__ == "__main__":
-    main()
+    put(PAGE, tables())

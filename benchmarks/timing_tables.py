@@ -3,102 +3,82 @@
 python benchmarks/timing_tables.py
 """
 
-import json
+import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from harness import Row, against_peers, measured
 from page import markdown, put
 
-ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/timings.md"
+PAGE = Path(__file__).parents[1] / "docs/timings.md"
+MANY = ", 256 of them"
 MODES = ("value", "jvp", "gradient")
-SIZES = {"": (10, 50, 200, 500), ", 256 of them": (10,)}
+SIZES = {"": (10, 50, 200, 500), MANY: (10,)}
 HEAD = [*(f"n = {n}" for n in SIZES[""]), "256 of n = 10"]
-
-Rows = list[dict]
-
-
-def read(name: str) -> Rows:
-    """What one benchmark has measured."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
 
 
 class Matrices:
-    """Times of functions of matrices: of one contestant, in one mode, at one size."""
+    """Times of functions of matrices: each task is a function and a mode."""
 
-    def __init__(self, rows: Rows) -> None:
-        self.cells: dict[tuple, dict[str, dict]] = {}
-        for row in rows:
-            task, mode = row["task"].rsplit(": ", 1)
-            self.cells.setdefault((task, mode, row["size"]), {})[row["name"]] = row
-        tasks = dict.fromkeys(task for task, *_ in self.cells)
-        self.tasks = [task for task in tasks if not task.endswith("of them")]
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.functions = list(dict.fromkeys(map(_function, rows)))
 
-    def peers(self, task: str) -> list[str]:
+    def peers(self, function: str) -> list[str]:
         """Who else computes it."""
-        names = [name for (of, *_), cell in self.cells.items() if of == task for name in cell]
-        return [name for name in dict.fromkeys(names) if name not in ("dini", "product")]
+        names = dict.fromkeys(row.name for row in self.rows if _function(row) == function)
+        return [name for name in names if name not in ("dini", "product")]
 
-    def against_peers(self) -> dict[tuple, float]:
-        """Our time over that of the fastest peer, cell by cell."""
-        ratios = {}
-        for key, cell in self.cells.items():
-            others = [row["ratio"] for name, row in cell.items() if name not in ("dini", "product")]
-            if others:
-                ratios[key] = cell["dini"]["ratio"] / min(others)
-        return ratios
+    def error(self, function: str, of: Iterable[str]) -> str:
+        """The largest of any of these; nothing of none."""
+        errors = [r.error for r in self.rows if _function(r) == function and r.name in of]
+        return f"{max(errors):.0e}" if errors else ""
 
-    def error(self, task: str, of: Iterable[str]) -> str:
-        """The largest of any of these."""
-        errors = [
-            row["error"]
-            for (name, *_), cell in self.cells.items()
-            for who, row in cell.items()
-            if name.removesuffix(", 256 of them") == task and who in of
-        ]
-        return f"{max(errors):.0e}"
-
-    def row(self, task: str, numbers: dict[tuple, float]) -> list[str]:
-        """Value, jvp and gradient at each size."""
-        return [
-            " · ".join(_short(numbers.get((task + many, mode, n))) for mode in MODES)
-            for many, sizes in SIZES.items()
-            for n in sizes
-        ]
+    def table(self, functions: Iterable[str], numbers: Mapping[tuple[str, int], float]) -> str:
+        """Value, jvp and gradient of each function at each size."""
+        cell = lambda name, n: " · ".join(_short(numbers.get((f"{name}: {m}", n))) for m in MODES)
+        lines = [["", *HEAD]]
+        for function in functions:
+            cells = [cell(function + many, n) for many, sizes in SIZES.items() for n in sizes]
+            lines.append([function, *cells])
+        return markdown(lines)
 
     def tables(self) -> str:
         """Against the best peer, with the errors of all; and in products."""
-        ratios = self.against_peers()
-        raced = filter(self.peers, self.tasks)
-        lines = [["", *HEAD], *([task, *self.row(task, ratios)] for task in raced)]
+        ratios = against_peers(self.rows)
+        products = {(r.task, r.size): r.ratio for r in self.rows if r.name == "dini"}
         errors = [["", "ours", "theirs", "peers"]]
-        for task in self.tasks:
-            peers = self.peers(task)
-            theirs = self.error(task, peers) if peers else ""
-            errors.append([task, self.error(task, ["dini"]), theirs, ", ".join(peers)])
+        for function in self.functions:
+            peers = self.peers(function)
+            both = [self.error(function, names) for names in (["dini"], peers)]
+            errors.append([function, *both, ", ".join(peers)])
         mean = statistics.geometric_mean(ratios.values())
         above = sum(ratio > 1.1 for ratio in ratios.values())
-        products = {key: cell["dini"]["ratio"] for key, cell in self.cells.items()}
-        times = [["", *HEAD], *([task, *self.row(task, products)] for task in self.tasks)]
         return (
             "### Our time over that of the fastest peer: value · jvp · gradient\n\n"
-            f"{markdown(lines)}\nThe geometric mean of the {len(ratios)} ratios is {mean:.2f}; "
+            f"{self.table(filter(self.peers, self.functions), ratios)}\n"
+            f"The geometric mean of the {len(ratios)} ratios is {mean:.2f}; "
             f"{above} are above 1.1.\n\n"
             f"### The largest error of any size and mode\n\n{markdown(errors)}\n"
             "### Our time over that of one matrix product: value · jvp · gradient\n\n"
-            f"{markdown(times)}"
+            f"{self.table(self.functions, products)}"
         )
 
 
-def models(rows: Rows) -> str:
+def models(rows: Sequence[Row]) -> str:
     """Each contestant of each race, in units of the first."""
-    lines = [["", "who", "time", "error"]]
-    for before, row in zip([None, *rows], rows, strict=False):
-        title = "" if before and before["task"] == row["task"] else row["task"]
-        error = "" if row["error"] != row["error"] else f"{row['error']:.0e}"
-        lines.append([title, row["name"], _short(row["ratio"]), error])
+    lines, shown = [["", "who", "time", "error"]], ""
+    for row in rows:
+        error = "" if math.isnan(row.error) else f"{row.error:.0e}"
+        title = row.task if row.task != shown else ""
+        lines.append([title, row.name, _short(row.ratio), error])
+        shown = row.task
     return f"### Smets and Wouters' model\n\n{markdown(lines)}"
+
+
+def _function(row: Row) -> str:
+    return row.task.rsplit(": ", 1)[0].removesuffix(MANY)
 
 
 def _short(x: float | None) -> str:
@@ -107,7 +87,7 @@ def _short(x: float | None) -> str:
 
 def tables() -> str:
     """Those of what was measured."""
-    return f"{Matrices(read('matrix')).tables()}\n{models(read('dsge'))}"
+    return f"{Matrices(measured('matrix')).tables()}\n{models(measured('dsge'))}"
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ from tests.support.economies import (
     small_open_economy,
     smets_wouters,
 )
-from tests.support.models import model
+from tests.support.models import model, name_of
 
 QUICK = [brock_mirman, rbc, new_keynesian]
 SLOW = [small_open_economy, smets_wouters, asset_pricing]
 by_name = pytest.mark.parametrize(
     "economy",
     [*QUICK, *(pytest.param(economy, marks=pytest.mark.slow) for economy in SLOW)],
-    ids=lambda economy: economy.__name__.rpartition(".")[2],
+    ids=name_of,
 )
 BROCK_MIRMAN, RBC = brock_mirman.PUBLISHED, rbc.PUBLISHED
 

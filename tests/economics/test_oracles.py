@@ -17,11 +17,12 @@ from tests.support.economies import (
     smets_wouters,
     smets_wouters_posterior as posterior,
 )
+from tests.support.models import name_of
 
 PRIORS = smets_wouters.PRIORS
 SOLVED = [brock_mirman, rbc, new_keynesian]
 ALL = [*SOLVED, small_open_economy, smets_wouters, asset_pricing]
-by_name = pytest.mark.parametrize("economy", ALL, ids=lambda e: e.__name__.rpartition(".")[2])
+by_name = pytest.mark.parametrize("economy", ALL, ids=name_of)
 
 
 def largest(a):
@@ -48,7 +49,7 @@ def test_qz_solves_the_economy(economy):
     assert largest(a @ x @ r + b @ r + d) < 1e-13 * size
 
 
-@pytest.mark.parametrize("economy", SOLVED, ids=lambda e: e.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("economy", SOLVED, ids=name_of)
 def test_qz_finds_the_law_in_closed_form(economy):
     law, p = solved(economy), economy.Params()
     transition, impact = economy.law(p)

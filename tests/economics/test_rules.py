@@ -13,7 +13,7 @@ from tests.support.economies import (
     small_open_economy,
     smets_wouters,
 )
-from tests.support.models import model
+from tests.support.models import model, name_of
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def likelihood(economy, at):
 
 @pytest.mark.parametrize("near_unit_root", [False, True], ids=["calibration", "near a unit root"])
 @pytest.mark.parametrize("of", [steady_state, law, likelihood], ids=lambda of: of.__name__)
-@pytest.mark.parametrize("economy", OBSERVED, ids=lambda e: e.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("economy", OBSERVED, ids=name_of)
 def test_rule(economy, of, near_unit_root):
     at = params(economy, near_unit_root)
     order = 2 if of is steady_state else 1

@@ -17,3 +17,8 @@ def model(economy):
 def law(economy):
     """At its calibration."""
     return model(economy).first_order(economy.Params())
+
+
+def name_of(economy):
+    """For the names of tests."""
+    return economy.__name__.rpartition(".")[2]

@@ -17,6 +17,7 @@ _NOISE = 30
 # Noise of more than this share of the numbers leaves nothing to compare.
 _DROWNED = 1e-3
 
+# How often numbers are moved: what is left of a sum that cancels may by chance not move.
 _LOOKS = 8
 
 

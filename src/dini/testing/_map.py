@@ -93,14 +93,15 @@ class Map(NamedTuple):
     @property
     def eps(self) -> float:
         """The machine epsilon of the least precise leaf."""
-        return max((float(jnp.finfo(x.dtype).eps) for x in (*self.xs, *self.like)), default=0.0)
+        return max(map(_eps, (*self.xs, *self.like)), default=0.0)
 
     def nearby(self, random: np.random.Generator, distance: float = 0.0) -> "Map":
         """The same function where every number has moved by a share of itself.
 
         By default that is as far as rounding may have moved it.
         """
-        xs = tuple(_moved(x, random, distance) for x in self.xs)
+        share = lambda x: max(distance, _eps(x)) * random.choice((-1.0, -0.5, 0.5, 1.0), x.shape)
+        xs = tuple(_moved(x, share(x)) for x in self.xs)
         return self._replace(xs=xs)
 
     def forward(self, vs: Arrays) -> "Map":
@@ -120,14 +121,15 @@ class Map(NamedTuple):
 
 def turned(vs: Arrays, random: np.random.Generator) -> Arrays:
     """A direction whose numbers have moved by a few rounding errors: what cancels shows its own."""
-    few = lambda v: _FEW * float(jnp.finfo(v.dtype).eps) * random.uniform(-1, 1, v.shape)
-    return tuple(narrow(wide(v) * (1 + few(v)), v) for v in vs)
+    return tuple(_moved(v, _FEW * _eps(v) * random.uniform(-1, 1, v.shape)) for v in vs)
 
 
-def _moved(x: Array, random: np.random.Generator, distance: float) -> Array:
-    share = max(distance, float(jnp.finfo(x.dtype).eps))
-    moved = wide(x) * (1 + share * random.choice((-1.0, -0.5, 0.5, 1.0), x.shape))
-    return narrow(moved, x)
+def _moved(x: Array, shares: np.ndarray) -> Array:
+    return narrow(wide(x) * (1 + shares), x)
+
+
+def _eps(x: Array | jax.ShapeDtypeStruct) -> float:
+    return float(jnp.finfo(x.dtype).eps)
 
 
 class Block(NamedTuple):
