@@ -1,8 +1,10 @@
-"""What all tests share: double precision, one thread, and no scheduler that loses a task."""
+"""What all tests share: precision, threads, a scheduler that loses no task, room for programs."""
 
+import gc
 import importlib.metadata
 import os
 import zlib
+from pathlib import Path
 
 import jax
 import scipy.linalg  # noqa: F401  loads the library that JAX's linear algebra calls too
@@ -30,3 +32,15 @@ def pytest_collection_modifyitems(config, items):
         inside = lambda item: zlib.crc32(item.nodeid.encode()) % count == which - 1
         config.hook.pytest_deselected(items=[item for item in items if not inside(item)])
         items[:] = filter(inside, items)
+
+
+# JAX keeps every program that it compiled, and each takes dozens of the 65530 maps of memory that
+# Linux allows a process. Where none is left XLA crashes, which a half hour of tests can bring about.
+_MAPS = Path("/proc/self/maps")
+_MOST_MAPS = 20_000
+
+
+def pytest_runtest_teardown():
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
