@@ -34,8 +34,8 @@ def pytest_collection_modifyitems(config, items):
         items[:] = filter(inside, items)
 
 
-# JAX keeps every program that it compiled, and each takes dozens of the 65530 maps of memory that
-# Linux allows a process. Where none is left XLA crashes, which a half hour of tests can bring about.
+# JAX keeps every program that it compiled, and each takes dozens of the 65530 maps of memory
+# that Linux allows a process. Where none is left XLA crashes: half an hour of tests can do it.
 _MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 20_000
 

@@ -1,11 +1,13 @@
 """Pytrees as real vectors of one dtype, and the tolerances that a dtype allows."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
@@ -64,6 +66,22 @@ def tangent_of(primal: PyTree, tangent: PyTree | None) -> PyTree:
         t if eqx.is_inexact_array(t) else zero
         for t, zero in zip(treedef.flatten_up_to(tangent), leaves, strict=True)
     )
+
+
+def batched_with(out: PyTree, inputs: PyTree) -> PyTree:
+    """`out`, which `jax.vmap` sees as one result for each input even where it is the same for all.
+
+    JAX takes a result that is not batched for one without a batched tangent, and adds the tangents
+    of a batch up, or raises, where it meets the rule of a function of constant value later.
+    """
+    if not any(isinstance(x, jax.core.Tracer) for x in jtu.tree_leaves(inputs)):
+        return out
+    numbers = [x for x in jtu.tree_leaves(inputs) if eqx.is_array(x)]
+    keys = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    numbers = [jax.random.key_data(x) if keys(x) else x for x in numbers]
+    either = functools.reduce(jnp.logical_or, [jnp.any(x == 0) for x in numbers])
+    # Both are the same: the compiler drops the choice, and all that leads to it.
+    return jtu.tree_map(lambda x: jax.lax.select(either, x, x) if _chosen(x) else x, out)
 
 
 def split_moving(primals: PyTree, tangents: PyTree) -> tuple[PyTree, PyTree]:
@@ -178,6 +196,10 @@ class RealView(eqx.Module):
         part = jnp.finfo(struct.dtype).dtype
         real = take().astype(part)
         return jax.lax.complex(real, take().astype(part))
+
+
+def _chosen(x: Any) -> bool:
+    return eqx.is_array(x) and not jnp.issubdtype(x.dtype, jax.dtypes.extended)
 
 
 def is_inexact(x: Any) -> bool:

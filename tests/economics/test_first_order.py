@@ -90,6 +90,36 @@ def test_lanes_of_a_batch_are_alone():
 
 
 @pytest.mark.slow
+def test_more_shocks_than_variables():
+    m = Model(
+        lambda lag, now, lead, shock, p: [now.x - p * lag.x - shock.a - 2 * shock.b - shock.c**3],
+        ["x"],
+        ["a", "b", "c"],
+        steady_state={"x": 0.0},
+    )
+    law = m.first_order(0.5)
+    np.testing.assert_allclose(law.transition, [[0.5]])
+    np.testing.assert_allclose(law.impact, [[1, 2, 0]])
+    np.testing.assert_allclose(law.covariance, [[5 / 0.75]], rtol=1e-14)
+
+
+def test_steady_state_that_no_lane_moves_leaves_each_its_derivative():
+    """x = ρ x₋ + σ ε rests at 0 whatever ρ is: Var x = σ²/(1 − ρ²)."""
+    m = Model(
+        lambda lag, now, lead, shock, p: [now.x - p["rho"] * lag.x - p["sigma"] * shock.e],
+        ["x"],
+        ["e"],
+        steady_state={"x": 0.0},
+    )
+    rho = jnp.array([0.5, 0.7, 0.9])
+    variance = lambda rho: m.first_order({"rho": rho, "sigma": 2.0}, throw=False).covariance[0, 0]
+    total = lambda rho: jax.vmap(variance)(rho).sum()
+    np.testing.assert_allclose(jax.grad(total)(rho), 8 * rho / (1 - rho**2) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jvp(total, (rho,), (rho,))[1], jnp.sum(8 * rho**2 / (1 - rho**2) ** 2), rtol=1e-12
+    )
+
+
 def test_parameters_are_any_pytree():
     """Numbers under names, in arrays, with what is no number among them."""
 

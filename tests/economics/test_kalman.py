@@ -395,6 +395,7 @@ def test_traced_measurement_covariance_that_is_none_gives_no_likelihood():
     assert np.isfinite(f(FULL))
     assert f(FULL + np.array([[0, 0.1], [0, 0]])) == -jnp.inf
     assert f(np.diag([1.0, -0.1])) == -jnp.inf
+    assert f(np.array([[0.1, 0.3], [0.3, 0.1]])) == -jnp.inf  # eigenvalues −0.2 and 0.4
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,22 @@ def test_draws_without_a_law_are_minus_infinity_in_their_lane():
         log_likelihood(rbc.Params()._replace(rho=1.01))
 
 
+@pytest.mark.parametrize("method", ["log_likelihood", "filter", "smooth"])
+@pytest.mark.parametrize("name", ["measurement_cov", "initial"])
+def test_matrix_that_is_no_covariance_is_refused(method, name):
+    """Eigenvalues −0.1 and 0.3: a variance of forecasts may be positive all the same."""
+    n = len(rbc.VARIABLES)
+    no_cov = np.eye(n)
+    no_cov[:2, :2] = [[0.1, 0.2], [0.2, 0.1]]
+    given = {
+        "measurement_cov": no_cov[:2, :2],
+        "initial": (np.zeros(n), no_cov),
+    }
+    options = {"measurement_cov": COV} | {name: given[name]}
+    with pytest.raises(ValueError, match=f"{name}.*no covariance matrix"):
+        getattr(model(rbc), method)(rbc.Params(), data(), OBSERVABLES, **options)
+
+
 def test_what_does_not_fit_is_refused():
     p, y = rbc.Params(), data()
     with pytest.raises(ValueError, match="among the observables, there is no 'cc'"):

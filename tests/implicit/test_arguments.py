@@ -209,6 +209,19 @@ def test_captured_arrays_are_constants():
     )
 
 
+@pytest.mark.parametrize("throw", [True, False])
+def test_solution_that_is_the_same_in_all_lanes_has_a_tangent_in_each(throw):
+    """a z = b: the solver returns 3 whatever a is, and ∂z = (∂b − 3 ∂a)/a."""
+    solve = dini.custom_root(lambda z, a, b: a * z - b, throw=throw)(
+        lambda z, a, b: jnp.array([3.0])
+    )
+    a = jnp.array([0.5, 0.7])
+    lanes = jax.vmap(lambda a, b: solve(None, a, b)[0])
+    assert_close(jax.grad(lambda a: lanes(a, 3 * a).sum())(a), jnp.zeros(2), 1e-15)
+    assert_close(jax.grad(lambda b: lanes(a, b).sum())(3 * a), 1 / a, 1e-15)
+    assert_close(jax.jacfwd(lanes)(a, 3 * a), -3 * jnp.diag(1 / a), 1e-15)
+
+
 # --- Dtypes --------------------------------------------------------------------------------------
 
 

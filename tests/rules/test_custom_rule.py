@@ -189,3 +189,32 @@ def test_custom_rule_is_used_as_it_was_given():
     assert jax.grad(doubled)(2.0) == 24
     assert jax.jvp(doubled, (2.0,), (1.0,))[1] == 24
     assert jax.grad(jax.grad(doubled))(2.0) == 24
+
+
+def constant(x):
+    return jnp.array([3.0, 5.0])
+
+
+CONSTANT = {
+    "jvp": dini.custom_rule(constant),
+    "vjp": dini.custom_rule(constant),
+    "partials": dini.custom_rule(constant),
+}
+CONSTANT["jvp"].defjvp(lambda p, t: (CONSTANT["jvp"](p[0]), p[0] * t[0] * jnp.array([1.0, 2.0])))
+CONSTANT["vjp"].defvjp(lambda out, p, ct: (p[0] * (ct @ jnp.array([1.0, 2.0])),))
+CONSTANT["partials"].defpartials(lambda out, x: x * jnp.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [jax.vmap, lambda f: jax.jit(jax.vmap(f)), lambda f: jax.vmap(jax.jit(f))],
+    ids=["vmap", "jit of vmap", "vmap of jit"],
+)
+@pytest.mark.parametrize("kind", CONSTANT)
+def test_value_that_is_the_same_in_all_lanes_has_a_tangent_in_each(kind, batch):
+    """Plain `jax.custom_jvp` raises under jit of vmap, and under vmap of jit adds lanes up."""
+    f, x = batch(CONSTANT[kind]), jnp.array([0.5, 0.7])
+    right = jnp.einsum("i,ij,k->ikj", x, jnp.eye(2), jnp.array([1.0, 2.0]))
+    assert_close(f(x), jnp.array([[3.0, 5.0]] * 2), 0)
+    assert_close(jax.jacfwd(f)(x), right, 1e-15)
+    assert_close(jax.jacrev(f)(x), right, 1e-15)

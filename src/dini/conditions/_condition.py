@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from dini._tree import RealView, allowed_error, asarrays, describe
+from dini._tree import RealView, allowed_error, asarrays, batched_with, describe
 
 _Vector = Float[Array, " n"]
 
@@ -89,8 +89,7 @@ def scalar(name: str, fun: Callable[[PyTree], Array], view: RealView) -> Callabl
 @jax.custom_jvp
 def undifferentiable(x: Array, where: Array) -> Array:
     """x, whose derivative is NaN `where` it has none."""
-    del where
-    return x
+    return batched_with(x, where)
 
 
 @undifferentiable.defjvp

@@ -141,7 +141,8 @@ class Equations:
         point = jnp.concatenate([x, x, x, jnp.zeros(k, x.dtype)])
 
         def of_numbers(*numbers: Array) -> list[Array]:
-            lead, now, lag, shock = (numbers[i : i + n] for i in (0, n, 2 * n, 3 * n))
+            lead, now, lag = (numbers[i : i + n] for i in (0, n, 2 * n))
+            shock = numbers[3 * n :]
             return list(self.residuals(lag, now, lead, shock, params).values())
 
         structs = [jax.ShapeDtypeStruct((), x.dtype)] * (3 * n + k)

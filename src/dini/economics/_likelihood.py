@@ -13,7 +13,16 @@ from dini.economics._law import FirstOrderLaw
 from dini.economics._measurement import measurement_log_density
 from dini.economics._record import unknown
 from dini.economics._smoother import Smoothed, kalman_smoother
-from dini.economics._state_space import StateSpace, double, kept, of_law
+from dini.economics._state_space import (
+    Prior,
+    StateSpace,
+    covariance,
+    double,
+    kept,
+    measurement_covariance,
+    of_law,
+    prior_of,
+)
 
 
 class Seen(NamedTuple):
@@ -52,6 +61,14 @@ def observed_names(observables: str | Sequence[str], variables: tuple[str, ...])
         if name in names[:i]:
             raise ValueError(f"Model: {name!r} stands twice among the observables.")
     return names
+
+
+def refuse_covariances(data: Data, seen: Seen) -> None:
+    """Raises for a covariance that is none, where its numbers are known."""
+    measurement_covariance(data.measurement_cov, seen.observables)
+    if isinstance(data.initial, Prior | tuple):
+        cov = jnp.asarray(prior_of(data.initial).cov)
+        covariance("initial cov", cov, len(cov))
 
 
 def likelihood(law: FirstOrderLaw, data: Data, seen: Seen, throw: bool) -> Float[Array, ""]:

@@ -16,10 +16,11 @@ from dini.economics._likelihood import (
     joint_likelihood,
     likelihood,
     observed_names,
+    refuse_covariances,
     smoothed,
 )
 from dini.economics._smoother import Smoothed
-from dini.economics._state_space import Initial
+from dini.economics._state_space import Initial, double
 
 
 class Model(Dynamics):
@@ -213,6 +214,7 @@ class Model(Dynamics):
         if order not in (1, 2):
             raise ValueError(f"Model: there are laws of order 1 and 2, and not of {order!r}.")
         seen = Seen(observed_names(observables, self.variables))
+        initial = None if initial is None else double("initial", initial)
         given = params, shocks, Data(data, measurement_cov, initial)
         return self._seen("_joint_log_likelihood", throw, given, seen, order)
 
@@ -220,6 +222,7 @@ class Model(Dynamics):
         """One of those below. If it fails the law may tell why, else what raises when compiled."""
         out = self._call(name, throw, data, *static)
         if throw and is_known(out) and not _is_finite(out):
+            refuse_covariances(data[-1], static[0])
             self.first_order(data[0])
             return self._compiled((name, True, static), data)
         return out

@@ -8,7 +8,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from dini.economics._covariance import long_run_covariance
 
@@ -108,13 +108,12 @@ class StateSpace(eqx.Module):
             raise ValueError(
                 f'dini.economics: `initial` may be "stationary" or (mean, cov), and is "{initial}".'
             )
-        mean, cov = (initial.mean, initial.cov) if isinstance(initial, Prior) else initial
-        period = initial.period if isinstance(initial, Prior) else 0
-        if period not in (0, 1):
-            raise ValueError(f"dini.economics: a prior is of period 0 or 1, not of {period}.")
-        mean = double("initial mean", mean)
+        prior = prior_of(initial)
+        if prior.period not in (0, 1):
+            raise ValueError(f"dini.economics: a prior is of period 0 or 1, not of {prior.period}.")
+        mean = double("initial mean", prior.mean)
         _check("initial mean", mean, (s,))
-        return Prior(mean, covariance("initial cov", cov, s), period)
+        return Prior(mean, covariance("initial cov", prior.cov, s), prior.period)
 
 
 def of_law(
@@ -152,12 +151,11 @@ def of_law(
     z = np.zeros((len(observed), len(rows)))
     z[np.arange(len(observed)), [where[i] for i in observed]] = 1
     if initial is not None and not isinstance(initial, str):
-        period = initial.period if isinstance(initial, Prior) else 0
-        mean, cov = (initial.mean, initial.cov) if isinstance(initial, Prior) else initial
-        mean, cov = double("initial mean", mean), double("initial cov", cov)
+        prior = prior_of(initial)
+        mean, cov = double("initial mean", prior.mean), double("initial cov", prior.cov)
         _check("initial mean", mean, (n,))
         _check("initial cov", cov, (n, n))
-        initial = Prior(mean[at], cov[np.ix_(at, at)], period)
+        initial = Prior(mean[at], cov[np.ix_(at, at)], prior.period)
     return StateSpace(
         transition[np.ix_(at, at)],
         impact[at],
@@ -167,6 +165,11 @@ def of_law(
         lags=len(states),
         observables=observables,
     )
+
+
+def prior_of(initial: Prior | tuple[ArrayLike, ArrayLike]) -> Prior:
+    """The same as a prior, of period 0 where it does not say."""
+    return initial if isinstance(initial, Prior) else Prior(*initial)
 
 
 def kept(
@@ -204,23 +207,31 @@ def measurement_covariance(
             f"dini.economics: `measurement_cov` has shape {x.shape}, and must be a vector of the "
             f"variances of {m} observables, {', '.join(names)}, or a matrix of shape {(m, m)}."
         )
-    return covariance("measurement_cov", jnp.diag(x) if x.ndim == 1 else x, m)
+    if x.ndim == 1:
+        return jnp.diag(_if_covariance("measurement_cov", x, jnp.all(x >= 0)))
+    return covariance("measurement_cov", x, m)
 
 
 def covariance(name: str, given: ArrayLike, n: int) -> Float[Array, "n n"]:
-    """A symmetric matrix without negative variances; NaN, or an error, where it is none."""
+    """A symmetric matrix without negative eigenvalues; NaN, or an error, where it is none."""
     x = double(name, given)
     _check(name, x, (n, n))
-    size = jnp.max(jnp.abs(x), initial=0)
-    good = (jnp.max(jnp.abs(x - x.T), initial=0) <= _SYMMETRIC * size) & jnp.all(jnp.diag(x) >= 0)
-    if not isinstance(x, jax.core.Tracer) and bool(jnp.all(jnp.isfinite(x))):
-        lowest = np.linalg.eigvalsh(np.asarray(x)).min(initial=0)
-        if not good or lowest < -_SYMMETRIC * float(size):
-            raise ValueError(
-                f"dini.economics: `{name}` is no covariance matrix: it must be symmetric, with no "
-                "negative eigenvalue."
-            )
-    return (x + x.T) / 2 * jnp.where(good, 1, jnp.nan)
+    tolerance = _SYMMETRIC * jnp.max(jnp.abs(x), initial=0)
+    mean = (x + x.T) / 2
+    lowest = jnp.min(jnp.linalg.eigvalsh(jax.lax.stop_gradient(mean)), initial=0)
+    symmetric = jnp.max(jnp.abs(x - x.T), initial=0) <= tolerance
+    return _if_covariance(name, mean, symmetric & (lowest >= -tolerance))
+
+
+def _if_covariance(name: str, x: Array, good: Bool[Array, ""]) -> Array:
+    """The same if it is one, else an error, or NaN where numbers are not known or not finite."""
+    known = not isinstance(x, jax.core.Tracer)
+    if known and not good and bool(jnp.all(jnp.isfinite(x))):
+        raise ValueError(
+            f"dini.economics: `{name}` is no covariance matrix: it must be symmetric, with no "
+            "negative eigenvalue."
+        )
+    return x * jnp.where(good, 1, jnp.nan)
 
 
 def _check(name: str, x: Array, shape: tuple[int, ...]) -> None:

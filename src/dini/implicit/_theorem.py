@@ -10,7 +10,7 @@ import jax.tree_util as jtu
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, PyTree
 
-from dini._tree import RealView, describe, split_moving, tangent_of
+from dini._tree import RealView, batched_with, describe, split_moving, tangent_of
 from dini.linear import Direct, LinearConfig, System, system
 from dini.rules import linearise
 
@@ -50,8 +50,8 @@ def implicit_function(
         (z, extra). `extra` is constant for derivatives; an `optx.RESULTS` in it says whether z may
         be differentiated, and a factorisation of ∂zF in it is used again.
     """
-    del residual_fn, rule
-    return jtu.tree_map(jnp.asarray, primal_fn(inputs))
+    out = jtu.tree_map(jnp.asarray, primal_fn(inputs))
+    return batched_with(out, (primal_fn, residual_fn, inputs, rule))
 
 
 # F(z(θ), θ) = 0 for all θ  ⇒  ∂zF ż + ∂θF θ̇ = 0  ⇒  ż = −(∂zF)⁻¹ ∂θF θ̇.

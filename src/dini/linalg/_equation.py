@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact, Int
 
-from dini._matrices import product
+from dini._matrices import once, product
 from dini._tree import stop_gradient
 from dini.linalg._matrices import norm
 from dini.linalg._stein import Stein, stein
@@ -68,6 +68,7 @@ class Factors(eqx.Module):
         scale: δ.
         stein: the equation of W and V.
         size: a bound of the norm of X ↦ A X B + C X D.
+        safe: whether nothing that X is made of is large, so that `regular` needs no trial.
         regular: whether the equation has one solution, to working precision.
     """
 
@@ -76,6 +77,7 @@ class Factors(eqx.Module):
     scale: Inexact[Array, ""]
     stein: Stein
     size: Array
+    safe: Bool[Array, ""]
     regular: Bool[Array, ""]
 
     def solve(self, e: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
@@ -96,21 +98,31 @@ def _transformed(terms: Terms, m: Array, by_schur: Array | None, like: Array) ->
     a, c = (one(like.shape[0]) if x is None else x for x in (terms.a, terms.c))
     b, d = (one(like.shape[1]) if x is None else x for x in (terms.b, terms.d))
     (alpha, beta), (gamma, delta) = m
-    left = right = jnp.linalg.inv(alpha * a + beta * c)
-    w, v = product(-left, gamma * a + delta * c), None
+    left, safe = _inverse(alpha * a + beta * c)
+    w, v, right = product(-left, gamma * a + delta * c), None, left
     if not terms.twins:
-        right = jnp.linalg.inv(delta * b - gamma * d)
-        v = product(alpha * d - beta * b, right)
+        right, safe_too = _inverse(delta * b - gamma * d)
+        v, safe = product(alpha * d - beta * b, right), safe & safe_too
     det = alpha * delta - beta * gamma
-    return Factors(left, right, det, stein(w, v, by_schur), terms.size, jnp.asarray(False))
+    equation = stein(w, v, by_schur)
+    safe = safe & equation.tame
+    return Factors(left, right, det, equation, terms.size, safe, jnp.asarray(False))
 
 
 def _as_it_stands(terms: Terms, by_schur: Array | None, like: Array) -> Factors:
     """The same for M = I."""
-    left, right = (None if x is None else jnp.linalg.inv(x) for x in (terms.a, terms.b))
-    w, v = -_times(left, terms.c), _times(terms.d, right)
-    one = jnp.ones((), like.dtype)
-    return Factors(left, right, one, stein(w, v, by_schur), terms.size, jnp.asarray(False))
+    (left, safe), (right, safe_too) = (
+        (None, True) if x is None else _inverse(x) for x in (terms.a, terms.b)
+    )
+    equation = stein(-_times(left, terms.c), _times(terms.d, right), by_schur)
+    one, safe = jnp.ones((), like.dtype), safe & safe_too & equation.tame
+    return Factors(left, right, one, equation, terms.size, safe, jnp.asarray(False))
+
+
+def _inverse(x: Array) -> tuple[Array, Bool[Array, ""]]:
+    """X⁻¹, and whether X is well conditioned."""
+    inverse = jnp.linalg.inv(x)
+    return inverse, norm(x) * norm(inverse) < jnp.finfo(x.dtype).eps ** -0.5
 
 
 def factorise(
@@ -129,7 +141,13 @@ def factorise(
     last = 0 if attempts is None else attempts.tries - 1
     probe = jnp.cos(1 + jnp.arange(like.size, dtype=jnp.finfo(like.dtype).dtype))
     probe = probe.reshape(like.shape).astype(like.dtype)
-    limit = 1 / (64 * jnp.finfo(like.dtype).eps)
+    eps = jnp.finfo(like.dtype).eps
+
+    # A solution for what is no special right-hand side shows by its size whether there is one for
+    # any, and by its residual whether this way leads to it.
+    def tried(factors: Factors) -> Array:
+        x = refined(terms, factors.solve, factors.size, probe)
+        return 64 * eps * factors.size * norm(x) < norm(probe)
 
     def attempt(state: tuple) -> tuple:
         i, _ = state
@@ -139,15 +157,14 @@ def factorise(
         else:
             m = attempts.pick(jnp.minimum(i, last))
             factors = _transformed(terms, m, by_schur, like)
-        x = refined(terms, factors.solve, factors.size, probe)
-        regular = factors.size * norm(x) < limit * norm(probe)
+        regular = once(~factors.safe, lambda: tried(factors), jnp.asarray(True))
         return i + 1, eqx.tree_at(lambda f: f.regular, factors, regular)
 
     def more(state: tuple) -> Array:
         i, factors = state
         return ~factors.regular & (i <= last + schur)
 
-    blank = jax.eval_shape(lambda: attempt((0, None)))[1]
+    blank = jax.eval_shape(lambda: attempt((jnp.asarray(0), None)))[1]
     blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), blank)
     return jax.lax.while_loop(more, attempt, (0, blank))[1]
 

@@ -3,87 +3,150 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+import jax.tree_util as jtu
+from jaxtyping import Array, Bool, Inexact, Int
 
 from dini._matrices import once, product
 from dini.linalg._matrices import norm
 from dini.linalg._schur import schur
 
+# (W, V), with None for a V that is W.
+_Pair = tuple[Inexact[Array, "... m m"], Inexact[Array, "... n n"] | None]
+
 
 class Stein(eqx.Module):
-    """The matrices of X − W X V = F, and how it is solved for any F.
+    """X − W X V = F for any F: the powers of W and V, or their Schur forms.
 
     Attributes:
-        w: W, of shape (m, m).
-        v: V, of shape (n, n); None where it is W.
+        powers: what doubling multiplies by.
         by_schur: whether the Schur forms serve, and no doubling.
         forms: (T, U) with W = U T Uᴴ, complex, and the same of V; zeros where `by_schur` is false,
             None where they are not needed.
     """
 
-    w: Inexact[Array, "m m"]
-    v: Inexact[Array, "n n"] | None
+    powers: "_Powers"
     by_schur: Bool[Array, ""]
     forms: tuple[tuple[Array, Array], tuple[Array, Array]] | None
+
+    @property
+    def tame(self) -> Bool[Array, ""]:
+        """Whether doubling converges soon and no power is large: X is no larger than F by far."""
+        powers = self.powers
+        eps = jnp.finfo(powers.rest.dtype).eps
+        return ~self.by_schur & (powers.rest <= eps) & (powers.largest < eps**-0.5)
 
     def solve(self, f: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """X; not finite, or wrong, where the method fails."""
         if self.forms is None:
-            return _doubling(self.w, self.v, f)
+            return _doubling(self.powers, f)
         (t, u), (s, q) = self.forms
 
         def substitute() -> Array:
             x = product(u, _substitution(t, s, product(u.conj().T, f, q)), q.conj().T)
             return (x if jnp.iscomplexobj(f) else x.real).astype(f.dtype)
 
-        x = _doubling(jnp.where(self.by_schur, 0, self.w), self.v, f)
-        return once(self.by_schur, substitute, x)
+        return once(self.by_schur, substitute, _doubling(self.powers, f))
 
     def transpose(self) -> "Stein":
         """That of Xᵀ, in the equation of Wᵀ and Vᵀ: X − Wᵀ X Vᵀ = F ⇔ Xᵀ − V Xᵀ W = Fᵀ."""
-        forms = None if self.forms is None else (self.forms[1], self.forms[0])
-        if self.v is None:
-            return self
-        return Stein(self.v, self.w, self.by_schur, forms)
+        exchanged = lambda pair: pair if pair[1] is None else (pair[1], pair[0])
+        where = lambda s: (s.powers.kept, s.powers.further)
+        powers = tuple(map(exchanged, where(self)))
+        forms = None if self.forms is None else exchanged(self.forms)
+        return eqx.tree_at(where, Stein(self.powers, self.by_schur, forms), powers)
 
 
-def stein(w: Array, v: Array | None, by_schur: Bool[Array, ""] | None) -> Stein:
-    """The equation of W and V; with Schur forms where asked for, None for never."""
+def stein(
+    w: Inexact[Array, "m m"], v: Inexact[Array, "n n"] | None, by_schur: Bool[Array, ""] | None
+) -> Stein:
+    """The equation of W and V; with Schur forms where asked for, None for never.
+
+    Args:
+        w: W.
+        v: V; None where it is W.
+        by_schur: whether Schur forms are to serve.
+    """
     if by_schur is None:
-        return Stein(w, v, jnp.asarray(False), None)
+        return Stein(_powers((w, v)), jnp.asarray(False), None)
 
     def forms() -> tuple:
         of_w = schur(w)
         return of_w, of_w if v is None else schur(v)
 
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(forms))
-    return Stein(w, v, by_schur, once(by_schur, forms, blank))
+    blank = jtu.tree_map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(forms))
+    powers = _powers((jnp.where(by_schur, 0, w), v))
+    return Stein(powers, by_schur, once(by_schur, forms, blank))
 
 
 # X = Σ Wʲ F Vʲ converges if ρ(W) ρ(V) < 1, and doubles its terms with X ← X + W X V, W ← W²,
 # V ← V². W ← t W, V ← V/t changes nothing, and keeps both in range if one of them grows.
 # (Smith, Matrix equation XA + BX = C (1968).)
-def _doubling(w: Array, v: Array | None, f: Array) -> Array:
+class _Powers(eqx.Module):
+    """The powers that all right-hand sides share: W, W², W⁴, …, and those of V.
+
+    Attributes:
+        kept: the first `count`, of shapes (_KEPT, m, m) and (_KEPT, n, n), zeros after them.
+        count: until the product of two is at rounding, or beyond all bounds; _KEPT at most.
+        further: the next ones.
+        rest: the product of their norms.
+        largest: that of the largest.
+    """
+
+    kept: _Pair
+    count: Int[Array, ""]
+    further: _Pair
+    rest: Array
+    largest: Array
+
+
+def _powers(pair: _Pair) -> _Powers:
+    def step(p: _Powers) -> _Powers:
+        kept = jtu.tree_map(lambda all_, one: all_.at[p.count].set(one), p.kept, p.further)
+        largest = jnp.maximum(p.largest, p.rest)
+        return _Powers(kept, p.count + 1, *_squares(p.further), largest)
+
+    blank = jtu.tree_map(lambda m: jnp.zeros((_KEPT, *m.shape), m.dtype), pair)
+    rest = norm(pair[0]) * norm(_right(pair))
+    start = _Powers(blank, jnp.asarray(0), pair, rest, jnp.zeros_like(rest))
+    return jax.lax.while_loop(lambda p: _goes_on(p.rest) & (p.count < _KEPT), step, start)
+
+
+def _doubling(powers: _Powers, f: Array) -> Array:
     """The sum, NaN where it diverges."""
-    eps = jnp.finfo(f.dtype).eps
+    doubled = lambda x, pair: x + product(pair[0], x, _right(pair))
+    power = lambda i: jtu.tree_map(lambda all_: all_[i], powers.kept)
+    x = jax.lax.fori_loop(0, powers.count, lambda i, x: doubled(x, power(i)), f)
 
-    def more(state: tuple) -> Bool[Array, ""]:
-        *_, rest, k = state
-        return (rest > eps) & (rest < eps**-2) & (k < _DOUBLINGS)
+    def further(state: tuple) -> tuple:
+        x, pair, _, k = state
+        return doubled(x, pair), *_squares(pair), k + 1
 
-    def double(state: tuple) -> tuple:
-        x, w, v, _, k = state
-        if v is None:
-            x, w = x + product(w, x, w), product(w, w)
-            return x, w, None, norm(w) ** 2, k + 1
-        x, w, v = x + product(w, x, v), product(w, w), product(v, v)
-        a, b = norm(w), norm(v)
-        t = jnp.where((a > 0) & (b > 0), jnp.sqrt(b / a), 1)
-        return x, w * t, v / t, a * b, k + 1
+    start = x, powers.further, powers.rest, powers.count
+    more = lambda s: _goes_on(s[2]) & (s[3] < _DOUBLINGS)
+    x, _, rest, _ = jax.lax.while_loop(more, further, start)
+    return jnp.where(rest <= jnp.finfo(f.dtype).eps, x, jnp.nan)
 
-    rest = norm(w) * norm(w if v is None else v)
-    x, _, _, rest, _ = jax.lax.while_loop(more, double, (f, w, v, rest, 0))
-    return jnp.where(rest <= eps, x, jnp.nan)
+
+def _squares(pair: _Pair) -> tuple[_Pair, Array]:
+    """The squares, and the product of their norms."""
+    w, v = pair
+    w = product(w, w)
+    if v is None:
+        return (w, None), norm(w) ** 2
+    v = product(v, v)
+    a, b = norm(w), norm(v)
+    t = jnp.where((a > 0) & (b > 0), jnp.sqrt(b / a), 1)
+    return (w * t, v / t), a * b
+
+
+def _goes_on(rest: Array) -> Bool[Array, ""]:
+    eps = jnp.finfo(rest.dtype).eps
+    return (rest > eps) & (rest < eps**-2)
+
+
+def _right(pair: _Pair) -> Array:
+    w, v = pair
+    return w if v is None else v
 
 
 # Column j of Y − T Y S = G, T and S upper triangular: (I − s_jj T) y_j = g_j + T Σ_{k<j} y_k s_kj.
@@ -98,4 +161,6 @@ def _substitution(t: Array, s: Array, g: Array) -> Array:
     return jax.lax.fori_loop(0, s.shape[0], column, jnp.zeros_like(g))
 
 
+# A radius of 0.99 takes 12; each is kept for the whole of a solution and its derivatives.
+_KEPT = 12
 _DOUBLINGS = 64

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, PyTree
 
-from dini._tree import asarrays, split_moving, tangent_of
+from dini._tree import asarrays, batched_with, split_moving, tangent_of
 from dini.rules._captured import Lifted
 from dini.rules._fit import fit, fit_each
 from dini.rules._linear_map import linear_map
@@ -67,15 +67,13 @@ class Function(eqx.Module):
 @eqx.filter_custom_jvp
 def value(fn: Callable, rules: Rules, args: tuple) -> PyTree:
     """What the caller gets: out alone."""
-    del rules
-    return fn(args)[0]
+    return batched_with(fn(args)[0], (fn, rules, args))
 
 
 @eqx.filter_custom_jvp
 def _value_and_residuals(fn: Callable, rules: Rules, args: tuple) -> tuple[PyTree, PyTree]:
     """What the rules get; differentiated by them once more, so that every order follows."""
-    del rules
-    return fn(args)
+    return batched_with(fn(args), (fn, rules, args))
 
 
 @value.def_jvp

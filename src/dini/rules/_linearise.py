@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
+from dini._tree import batched_with
 from dini.rules._linear_map import linear_map
 
 _NO_REVERSE = (
@@ -77,7 +78,7 @@ def _by_rows(pullback: Callable, out: PyTree[jax.ShapeDtypeStruct], v: PyTree) -
 
 def differentiable(fun: Callable[[PyTree], PyTree], name: str) -> Callable[[PyTree], PyTree]:
     """`fun` with the derivative that `linearise` gives it: in both modes where it has only one."""
-    wrapped = jax.custom_jvp(fun)
+    wrapped = jax.custom_jvp(lambda x: batched_with(fun(x), x))
 
     def rule(primals: tuple, tangents: tuple) -> tuple[PyTree, PyTree]:
         return wrapped(*primals), linearise(fun, primals[0], name).pushforward(tangents[0])
