@@ -159,6 +159,13 @@ RULE = {
 }
 # And for the rules that a user gives.
 OTHERS = {
+    "value that is the same in all lanes": (
+        "_tree.py",
+        "jax.lax.select(either, x, x) if _chosen(x) else x",
+        "x",
+        "tests/rules/test_custom_rule.py::"
+        "test_value_that_is_the_same_in_all_lanes_has_a_tangent_in_each[jvp-vmap of jit]",
+    ),
     "transpose of a linear map": (
         "rules/_linear_map.py",
         'fun=params["transpose"],\n        transpose=params["fun"],',
@@ -286,6 +293,25 @@ SOLVED = {
 EQUATIONS = "tests/linalg/test_equations.py::test_"
 HARD = "tests/linalg/test_matrix_functions.py::test_"
 LINALG = {
+    "derivatives of a root that is found": (
+        "linalg/_square_roots.py",
+        "(off <= eps**0.6) & (jnp.maximum(first, second) <= eps**0.9)",
+        "off <= eps**0.6",
+        "tests/linalg/test_logarithm.py::"
+        "test_second_derivatives_at_a_matrix_that_scaling_makes_the_identity[2.0]",
+    ),
+    "mode that grows and costs nothing": (
+        "linalg/_riccati.py",
+        "(norm(more) > close * norm(h)) | (norm(e) > _DECAYED)",
+        "norm(more) > close * norm(h)",
+        f"{EQUATIONS}riccati_with_modes_that_grow_and_cost_nothing",
+    ),
+    "eigenvalues that meet": (
+        "linalg/_quadratic.py",
+        "_DOUBLINGS = 26",
+        "_DOUBLINGS = 64",
+        f"{EQUATIONS}quadratic_whose_eigenvalues_meet_has_no_minimal_solvent",
+    ),
     "sign of a matrix equation's tangent": (
         "linalg/_implicit.py",
         "factors, -b)",
@@ -350,6 +376,12 @@ LINALG = {
 # And for models of economics.
 MODELS = "tests/economics/test_"
 ECONOMICS = {
+    "covariance with a negative eigenvalue": (
+        "economics/_state_space.py",
+        "symmetric & (lowest >= -tolerance)",
+        "symmetric",
+        f"{MODELS}kalman.py::test_traced_measurement_covariance_that_is_none_gives_no_likelihood",
+    ),
     "sign of the impact": (
         "economics/_first_order.py",
         "-solved[:, leads.size :]",

@@ -180,6 +180,23 @@ def turned_root(a):
     return vectors * np.sqrt(values) @ vectors.T
 
 
+def test_semidefinite_roots_and_signs_of_singular_matrices():
+    """Rounding makes the eigenvalue 0 a tiny one of either sign."""
+    rng = np.random.default_rng(6)
+    covariances = np.stack([np.cov(rng.normal(size=(4, 4))) for _ in range(40)])
+    s = linalg.sqrtm(covariances)
+    assert_close(s @ s, covariances, 1e-13)
+    assert_close(s, s.swapaxes(1, 2), 1e-12)
+    p = rng.normal(size=(40, 4, 4))
+    singular = p @ np.diag([0.0, 1.0, 2.0, -3.0]) @ np.linalg.inv(p)
+    assert all_nan(linalg.signm(singular))
+    regular = p @ np.diag([1e-3, 1.0, 2.0, -3.0]) @ np.linalg.inv(p)
+    for scale in (1e-150, 1.0, 1e150):
+        value, dot = jax.jvp(linalg.signm, (scale * regular,), (scale * p,))
+        assert_close(value, p @ np.diag([1.0, 1.0, 1.0, -1.0]) @ np.linalg.inv(p), 1e-7)
+        assert no_nan(dot)
+
+
 @pytest.mark.slow
 def test_complex_roots_on_the_branch_cut():
     a = np.stack([MIXED + 0j, -np.eye(N) + 0j, np.diag([0, 1.0, 4.0]) + 0j, jordan(0.0) + 0j])
@@ -212,6 +229,22 @@ def test_riccati_without_a_stabilising_solution():
 
 
 @pytest.mark.slow
+def test_riccati_with_modes_that_grow_and_cost_nothing():
+    """Doubling from X = 0 stays there, which solves the equation and stabilises nothing."""
+    one, none = np.eye(1), np.zeros((1, 1))
+    assert_close(linalg.solve_continuous_are(one, one, none, one), [[2.0]], 1e-14)
+    assert_close(linalg.solve_discrete_are(2 * one, one, none, one), [[3.0]], 1e-14)
+    rng = np.random.default_rng(7)
+    a, b, v = rng.normal(size=(20, 4, 4)), rng.normal(size=(20, 4, 2)), rng.normal(size=(20, 4))
+    q = v[:, :, None] * v[:, None, :] * (np.arange(20) % 2)[:, None, None]
+    r = np.eye(2)
+    right = [scipy.linalg.solve_continuous_are, scipy.linalg.solve_discrete_are]
+    for f, g in zip((linalg.solve_continuous_are, linalg.solve_discrete_are), right, strict=True):
+        expected = np.stack([g(*x, r) for x in zip(a, b, q, strict=True)])
+        assert_close(f(a, b, q, r), expected, 1e-9)
+
+
+@pytest.mark.slow
 def test_discrete_riccati_with_a_singular_weight():
     """A case of SciPy's own."""
     a, b = np.array([[0.0, 1.0], [0.0, -1.0]]), np.array([[1.0, 0.0], [2.0, 1.0]])
@@ -237,6 +270,20 @@ def test_quadratic_has_a_minimal_solvent_where_a_circle_parts_the_eigenvalues():
     assert_close(radii[0], np.abs(np.linalg.eigvals(SOLVENT)).max(), 1e-10)
     assert_close(radii[1], np.abs(np.linalg.eigvals(OUTER)).max(), 1e-10)
     assert all_nan(linalg.quadratic_radii(a, b, x[2]))
+
+
+@pytest.mark.slow
+def test_quadratic_whose_eigenvalues_meet_has_no_minimal_solvent():
+    """(λ − μ)² = 0, which rounding parts by √ε, and the same beside another pair."""
+    one = np.ones((1, 1))
+    for mu in (1.0, 2.0, -1.0, 0.5):
+        assert all_nan(linalg.solve_quadratic(one, -2 * mu * one, mu**2 * one))
+    p, q = np.random.default_rng(8).normal(size=(2, 20, 2, 2))
+    b, c = p @ np.diag([-1.5, -3.0]) @ q, p @ np.diag([0.5, 2.0]) @ q  # {½, 1} and {1, 2}
+    assert all_nan(linalg.solve_quadratic(p @ q, b, c))
+    apart = p @ np.diag([-2.5, -4.0]) @ q, p @ np.diag([1.0, 3.0]) @ q  # {½, 2} and {1, 3}
+    x = linalg.solve_quadratic(p @ q, *apart)
+    assert_close(q @ x @ np.linalg.inv(q), np.stack([np.diag([0.5, 1.0])] * 20), 1e-10)
 
 
 @pytest.mark.slow

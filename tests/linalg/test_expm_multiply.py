@@ -56,6 +56,9 @@ def test_shapes_and_dtypes():
     f = linalg.expm_multiply
     single = f(A.astype(jnp.float32), B.astype(jnp.float32))
     assert single.dtype == jnp.float32
+    timed = f(A.astype(jnp.float32), B.astype(jnp.float32), 0.0, 1, 3)
+    assert timed.dtype == jnp.float32
+    assert_close(timed[-1], single, 1e-5)
     assert_close(single, linalg.expm(A) @ B, 1e-5)
     assert_close(f(A, B[:, 0]), linalg.expm(A) @ B[:, 0], 1e-13)
     assert_close(f(1j * A, B), linalg.expm(1j * A) @ B, 1e-13)

@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from dini.linalg import svd
+from dini.linalg import det, pinv, svd
 from dini.testing import check_rule
 from tests.support.compare import all_nan, assert_close, no_nan
 from tests.support.multiprecision import assert_right, directional, total
@@ -114,6 +114,10 @@ def test_lanes_dtypes_and_refusals():
     gradient = jax.grad(lambda a: jnp.sum(svd(a).Vh[..., 2, :] ** 2 * U[0]))(stack)
     assert no_nan(gradient[0])
     assert all_nan(gradient[1:])
+    infinite = REGULAR.at[1, 0].set(jnp.inf)  # LAPACK's iteration finds no end
+    assert all_nan(svd(infinite).S)
+    assert all_nan(pinv(infinite))
+    assert all_nan(jax.grad(det)(infinite[:3]))
     u, s, vh = svd(REGULAR.astype(jnp.complex64))
     assert (u.shape, s.dtype, vh.dtype) == ((4, 4), jnp.float32, jnp.complex64)
     with pytest.raises(ValueError, match="m n"):

@@ -192,17 +192,14 @@ def test_custom_rule_is_used_as_it_was_given():
 
 
 def constant(x):
+    del x
     return jnp.array([3.0, 5.0])
 
 
-CONSTANT = {
-    "jvp": dini.custom_rule(constant),
-    "vjp": dini.custom_rule(constant),
-    "partials": dini.custom_rule(constant),
-}
+CONSTANT = {kind: dini.custom_rule(constant) for kind in ("jvp", "vjp", "partials")}
 CONSTANT["jvp"].defjvp(lambda p, t: (CONSTANT["jvp"](p[0]), p[0] * t[0] * jnp.array([1.0, 2.0])))
 CONSTANT["vjp"].defvjp(lambda out, p, ct: (p[0] * (ct @ jnp.array([1.0, 2.0])),))
-CONSTANT["partials"].defpartials(lambda out, x: x * jnp.array([1.0, 2.0]))
+CONSTANT["partials"].defpartials(lambda out, x: (x * jnp.array([1.0, 2.0]),))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from dini._matrices import product
-from dini.linalg._matrices import adjoint, norm, square
+from dini.linalg._matrices import adjoint, norm, singular_values, square
 from dini.linalg._polarised import polarised
 from dini.rules import custom_rule
 
@@ -112,7 +112,7 @@ def _by_inverse(a: Array, inverse: Array) -> _Factors:
 
 def _by_svd(a: Array, inverse: Array) -> _Factors:
     del inverse
-    u, s, vh = jnp.linalg.svd(a)
+    u, s, vh = singular_values(a)
     return _Factors(jnp.linalg.det(u) * jnp.linalg.det(vh), adjoint(u), s, adjoint(vh))
 
 

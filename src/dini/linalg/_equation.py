@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Inexact, Int
 from dini._matrices import once, product
 from dini._tree import stop_gradient
 from dini.linalg._matrices import norm
-from dini.linalg._stein import Stein, stein
+from dini.linalg._stein import MOST_DOUBLINGS, Stein, stein
 
 
 class Terms(eqx.Module):
@@ -93,7 +93,9 @@ class Factors(eqx.Module):
 # With M = [[α, β], [γ, δ]], A' = αA + βC, C' = γA + δC, B' = δB − γD, D' = αD − βB:
 # A' X B' + C' X D' = det M (A X B + C X D). So X − W X V = det M A'⁻¹ E B'⁻¹, with W = −A'⁻¹ C' and
 # V = D' B'⁻¹. M maps the eigenvalues of the pencils, as a Möbius transformation does.
-def _transformed(terms: Terms, m: Array, by_schur: Array | None, like: Array) -> Factors:
+def _transformed(
+    terms: Terms, m: Array, by_schur: Array | None, like: Array, doublings: int
+) -> Factors:
     one = lambda k: jnp.eye(k, dtype=like.dtype)
     a, c = (one(like.shape[0]) if x is None else x for x in (terms.a, terms.c))
     b, d = (one(like.shape[1]) if x is None else x for x in (terms.b, terms.d))
@@ -104,17 +106,17 @@ def _transformed(terms: Terms, m: Array, by_schur: Array | None, like: Array) ->
         right, safe_too = _inverse(delta * b - gamma * d)
         v, safe = product(alpha * d - beta * b, right), safe & safe_too
     det = alpha * delta - beta * gamma
-    equation = stein(w, v, by_schur)
+    equation = stein(w, v, by_schur, doublings)
     safe = safe & equation.tame
     return Factors(left, right, det, equation, terms.size, safe, jnp.asarray(False))
 
 
-def _as_it_stands(terms: Terms, by_schur: Array | None, like: Array) -> Factors:
+def _as_it_stands(terms: Terms, by_schur: Array | None, like: Array, doublings: int) -> Factors:
     """The same for M = I."""
     (left, safe), (right, safe_too) = (
         (None, True) if x is None else _inverse(x) for x in (terms.a, terms.b)
     )
-    equation = stein(-_times(left, terms.c), _times(terms.d, right), by_schur)
+    equation = stein(-_times(left, terms.c), _times(terms.d, right), by_schur, doublings)
     one, safe = jnp.ones((), like.dtype), safe & safe_too & equation.tame
     return Factors(left, right, one, equation, terms.size, safe, jnp.asarray(False))
 
@@ -126,7 +128,11 @@ def _inverse(x: Array) -> tuple[Array, Bool[Array, ""]]:
 
 
 def factorise(
-    terms: Terms, transformations: Transformations, like: Array, schur: bool = False
+    terms: Terms,
+    transformations: Transformations,
+    like: Array,
+    schur: bool = False,
+    doublings: int = MOST_DOUBLINGS,
 ) -> Factors:
     """What all solves share: a transformation for which doubling converges, or Schur forms.
 
@@ -135,6 +141,7 @@ def factorise(
         transformations: those to try, in this order; the Schur forms are taken after the last.
         like: an X, for its shape and dtype.
         schur: whether Schur forms serve where doubling does not converge.
+        doublings: how many at most.
     """
     terms = stop_gradient(terms)
     attempts = transformations(terms)
@@ -147,16 +154,16 @@ def factorise(
     # any, and by its residual whether this way leads to it.
     def tried(factors: Factors) -> Array:
         x = refined(terms, factors.solve, factors.size, probe)
-        return 64 * eps * factors.size * norm(x) < norm(probe)
+        return 1024 * eps * factors.size * norm(x) < norm(probe)
 
     def attempt(state: tuple) -> tuple:
         i, _ = state
         by_schur = i > last if schur else None
         if attempts is None:
-            factors = _as_it_stands(terms, by_schur, like)
+            factors = _as_it_stands(terms, by_schur, like, doublings)
         else:
             m = attempts.pick(jnp.minimum(i, last))
-            factors = _transformed(terms, m, by_schur, like)
+            factors = _transformed(terms, m, by_schur, like, doublings)
         regular = once(~factors.safe, lambda: tried(factors), jnp.asarray(True))
         return i + 1, eqx.tree_at(lambda f: f.regular, factors, regular)
 

@@ -58,7 +58,7 @@ def expm_multiply(
     """
     vector = jnp.ndim(B) == 1
     a, b = matrices("expm_multiply", f"A: n n, B: n{'' if vector else ' k'}", A=A, B=B)
-    t = _times(start, stop, num, endpoint)
+    t = _times(start, stop, num, endpoint, jnp.result_type(a, b))
     dtype = jnp.result_type(a, b, t)
     trace = jnp.trace(a, axis1=-2, axis2=-1) if traceA is None else jnp.asarray(traceA)
     mu = jax.lax.stop_gradient(trace) / max(a.shape[-1], 1)
@@ -68,13 +68,17 @@ def expm_multiply(
     return out[..., 0] if vector else out
 
 
-def _times(start: Any, stop: Any, num: int | None, endpoint: bool | None) -> Array:
-    """The t at which e^{tA} B is wanted, a single 1 by default."""
+def _times(start: Any, stop: Any, num: int | None, endpoint: bool | None, dtype: Any) -> Array:
+    """The t at which e^{tA} B is wanted, a single 1 by default.
+
+    Python numbers take on the precision of A and B.
+    """
     if all(x is None for x in (start, stop, num, endpoint)):
         return jnp.asarray(1, jnp.int32)  # which promotes nothing
     if start is None or stop is None:
         raise ValueError("dini.linalg.expm_multiply: `start` and `stop` come together.")
-    return jnp.linspace(start, stop, 50 if num is None else num, endpoint is not False)
+    given = jnp.result_type(start, stop, jnp.finfo(dtype).dtype)
+    return jnp.linspace(start, stop, 50 if num is None else num, endpoint is not False, dtype=given)
 
 
 @custom_rule

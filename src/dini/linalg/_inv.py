@@ -4,10 +4,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Inexact
+from jaxtyping import Array, Inexact
 
-from dini._matrices import marked, once, product
-from dini.linalg._matrices import each, norm, square
+from dini._matrices import marked, product
+from dini.linalg._matrices import each, square
+from dini.linalg._regular import is_regular
 from dini.rules import matrix_function
 
 
@@ -44,22 +45,5 @@ def _inv(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
 
 
 def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
-    c, rounding = jnp.linalg.inv(a), len(a) * jnp.finfo(a.dtype).eps
-    regular = rounding * norm(a) * norm(c) < 1
-
-    def however_scaled() -> Bool[Array, ""]:
-        return rounding * _radius(jnp.abs(c), jnp.abs(a)) < 1
-
-    return marked(c, once(~regular, however_scaled, regular))
-
-
-# Of a matrix M ≥ 0 it is |M⁸|^(1/8), and |M⁸| the largest number of M⁸ (1, …, 1).
-def _radius(c: Float[Array, "n n"], a: Float[Array, "n n"]) -> Float[Array, ""]:
-    """A bound of the spectral radius of C A, for C ≥ 0 and A ≥ 0."""
-    ones = jnp.ones(len(a), a.dtype)
-    logarithm, image = jnp.zeros((), a.dtype), ones
-    for _ in range(8):
-        image = product(c, product(a, image))
-        size = jnp.max(image, initial=0)
-        logarithm, image = logarithm + jnp.log(size), image / size
-    return jnp.exp(logarithm / 8)
+    c = jnp.linalg.inv(a)
+    return marked(c, is_regular(a, c))

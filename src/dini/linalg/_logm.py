@@ -32,7 +32,7 @@ def logm(A: ArrayLike) -> Inexact[Array, "... n n"]:
     Returns:
         log A, of the shape and dtype of A. NaN, with its derivatives, where A is singular, not
         finite, or has an eigenvalue on the negative real axis: a real matrix then has no real
-        principal logarithm, and that of a complex one jumps there.
+        principal logarithm, and that of a complex one jumps there. All of it to working precision.
 
     Raises:
         TypeError, ValueError: for what is no square matrix of numbers.

@@ -70,6 +70,23 @@ def norm(a: Inexact[Array, "m n"]) -> Float[Array, ""]:
     return jnp.max(jnp.sum(jnp.abs(jax.lax.stop_gradient(a)), axis=0), initial=0)
 
 
+def size(a: Inexact[Array, "... m n"]) -> Float[Array, "... 1 1"]:
+    """A power of 2 near the largest number in A, 1 for none; a constant for derivatives."""
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(a)), axis=(-2, -1), keepdims=True, initial=0)
+    _, power = jnp.frexp(jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1))
+    return jnp.ldexp(jnp.ones_like(largest), power)
+
+
+def singular_values(
+    a: Inexact[Array, "... m n"], full_matrices: bool = True
+) -> tuple[Inexact[Array, "... m p"], Float[Array, "... k"], Inexact[Array, "... q n"]]:
+    """U, s and Vᴴ; NaN where A is not finite, of which LAPACK's iteration may find no end."""
+    finite = jnp.all(jnp.isfinite(a), axis=(-2, -1), keepdims=True)
+    u, s, vh = jnp.linalg.svd(jnp.where(finite, a, 0), full_matrices=full_matrices)
+    nan_elsewhere = lambda x, finite: jnp.where(finite, x, jnp.nan)
+    return nan_elsewhere(u, finite), nan_elsewhere(s, finite[..., 0]), nan_elsewhere(vh, finite)
+
+
 def each(fn: Callable, a: Inexact[Array, "... n n"]) -> Any:
     """fn(A) for every matrix of a batch."""
     for _ in range(a.ndim - 2):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from dini._matrices import product
-from dini.linalg._matrices import adjoint, matrices
+from dini.linalg._matrices import adjoint, matrices, singular_values
 from dini.rules import custom_rule
 
 
@@ -47,7 +47,7 @@ def pinv(
 
 @custom_rule
 def _pinv(a: Array, atol: Array, rtol: Array) -> Array:
-    u, s, vh = jnp.linalg.svd(a, full_matrices=False)
+    u, s, vh = singular_values(a, full_matrices=False)
     kept = ~(s <= atol[..., None] + rtol[..., None] * s[..., :1])  # NaN is kept
     inverse = jnp.where(kept, 1 / jnp.where(kept, s, 1), 0)
     return product(adjoint(vh) * inverse[..., None, :], adjoint(u))

@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Inexact
 
 from dini._matrices import product
 from dini.linalg._equation import Terms, factorise, solve
-from dini.linalg._matrices import adjoint, matrices, norm
+from dini.linalg._matrices import adjoint, matrices, norm, size
 from dini.linalg._transformations import shifts
 from dini.rules import custom_rule
 
@@ -39,7 +39,8 @@ def polar(
         raise ValueError(f"dini.linalg.polar: side must be 'right' or 'left', and is {side!r}.")
     (a,) = matrices("polar", "a: m n", a=a)
     wide = a.shape[-2] < a.shape[-1]
-    u = adjoint(_unitary(adjoint(a))) if wide else _unitary(a)
+    unit = a / size(a)
+    u = adjoint(_unitary(adjoint(unit))) if wide else _unitary(unit)
     p = product(adjoint(u), a) if side == "right" else product(a, adjoint(u))
     return u, (p + adjoint(p)) / 2
 
@@ -50,7 +51,6 @@ def polar(
 def _unitary_factor(a: Array) -> Array:
     q, x = (None, a) if a.shape[0] == a.shape[1] else jnp.linalg.qr(a)
     eps = jnp.finfo(a.dtype).eps
-    largest = jnp.max(jnp.abs(x), initial=0)
 
     def step(state: tuple) -> tuple:
         x, off, k = state
@@ -61,7 +61,7 @@ def _unitary_factor(a: Array) -> Array:
         return new, norm(new - x) / norm(new), k + 1
 
     more = lambda s: (s[1] > eps**0.6) & (s[2] < _STEPS)
-    x, off, _ = jax.lax.while_loop(more, step, (x / largest, jnp.ones_like(largest), 0))
+    x, off, _ = jax.lax.while_loop(more, step, (x, jnp.ones_like(norm(x)), 0))
     u = x if q is None else product(q, x)
     return jnp.where((off <= eps**0.6) & _full_rank(u, a), u, jnp.nan)
 

@@ -132,6 +132,14 @@ _REDUCTIONS = 60
 _STARTS = 3
 _ROUGH = 1e-3
 
+# Eigenvalues that meet at the circle are parted by √eps in rounding.
+_DOUBLINGS = 26
+
 _quadratic = implicit_equation(
-    _guess, _residual, _derivative, as_it_stands, "(n,n),(n,n),(n,n)->(n,n)"
+    _guess,
+    _residual,
+    _derivative,
+    as_it_stands,
+    "(n,n),(n,n),(n,n)->(n,n)",
+    doublings=_DOUBLINGS,
 )

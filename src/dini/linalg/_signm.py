@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
-from dini._matrices import product
+from dini._matrices import once, product
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
-from dini.linalg._matrices import matrices, norm
+from dini.linalg._matrices import matrices, norm, size
+from dini.linalg._regular import is_regular
 from dini.linalg._square_roots import inverse_and_size
 from dini.linalg._transformations import shifts
 
@@ -30,7 +31,8 @@ def signm(A: ArrayLike) -> Inexact[Array, "... n n"]:
     References: Roberts, Linear model reduction and solution of the algebraic Riccati equation by
     use of the sign function (1980); Higham, Functions of Matrices (2008), chapter 5.
     """
-    return _signm(*matrices("signm", "A: n n", A=A))
+    (a,) = matrices("signm", "A: n n", A=A)
+    return _signm(a / size(a))
 
 
 # Newton's iteration for X² = I from A: X ← (μ X + (μ X)⁻¹)/2, with μ = |det X|^(−1/n) to bring the
@@ -39,15 +41,19 @@ def _guess(a: Array) -> tuple[Array, Array]:
     eps = jnp.finfo(a.dtype).eps
 
     def step(state: tuple) -> tuple:
-        x, off, k = state
+        x, off, condition, k = state
         inverse, length = inverse_and_size(x)
+        condition = jnp.where(k == 0, norm(x) * norm(inverse), condition)
         scale = jnp.where(off > _NEAR, 1 / length, 1)
         new = (scale * x + inverse / scale) / 2
-        return new, norm(new - x) / norm(new), k + 1
+        return new, norm(new - x) / norm(new), condition, k + 1
 
-    more = lambda s: (s[1] > eps**0.6) & (s[2] < _STEPS)
-    x, off, _ = jax.lax.while_loop(more, step, (a, jnp.ones_like(norm(a)), 0))
-    x = jnp.where(off <= eps**0.6, x, jnp.nan)
+    more = lambda s: (s[1] > eps**0.6) & (s[3] < _STEPS)
+    one = jnp.ones_like(norm(a))
+    x, off, condition, _ = jax.lax.while_loop(more, step, (a, one, one, 0))
+    regular = len(a) * eps * condition < 1
+    regular = once(~regular, lambda: is_regular(a, jnp.linalg.inv(a)), regular)
+    x = jnp.where((off <= eps**0.6) & regular, x, jnp.nan)
     return x, norm(_residual(x, a)) / (norm(x) ** 2 * norm(a))
 
 
@@ -64,4 +70,5 @@ def _derivative(x: Array, a: Array) -> Terms:
 _signm = implicit_equation(_guess, _residual, _derivative, shifts, "(n,n)->(n,n)")
 
 _NEAR = 1e-2
-_STEPS = 60
+# An eigenvalue at the angle δ from the imaginary axis takes log₂ 1/δ steps.
+_STEPS = 36

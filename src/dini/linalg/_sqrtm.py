@@ -22,7 +22,8 @@ def sqrtm(A: ArrayLike) -> Inexact[Array, "... n n"]:
         A: of shape (..., n, n), real or complex.
 
     Returns:
-        S, of shape (..., n, n). A real A with negative eigenvalues has no real principal root: NaN.
+        S, of shape (..., n, n). A real A with negative eigenvalues, or with one of an angle below
+        √ε to the negative axis, has no real principal root to working precision: NaN.
         A complex A with negative eigenvalues has the root with eigenvalues on the positive
         imaginary axis, and derivatives of that branch. Of a singular A: the root where A is
         Hermitian and positive semi-definite, or complex and has one; else NaN. Derivatives of the

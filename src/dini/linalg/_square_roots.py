@@ -4,19 +4,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
-from dini._matrices import product
+from dini._matrices import once, product
 from dini.linalg._matrices import norm
-
-_MOST_STEPS = 60
-_FAR = 1e-2
-# Steps from where M is near I on: one that gets there, and one that squares the error, e, that of a
-# first derivative, of size 2ᵏ e after k steps, and of a second, 4ᵏ e: all below rounding then.
-_LAST = 2
+from dini.linalg._regular import is_regular
 
 
 # Newton's iteration for the sign of [[0, A], [I, 0]] in its product form: M → I from M = A, with
 # G = (I + M⁻¹)/2, X ← X G and M ← (I + (M + M⁻¹)/2)/2. As long as M is far from I it is brought to
 # |det M| = 1 first, its eigenvalues to size 1. (Higham, Functions of Matrices (2008), eq. 6.29.)
+# With e = |M − I|, and near I, e ← e²/4, |∂M| ← e |∂M|/2 and |∂²M| ← |∂M|²/2 + e |∂²M|/2: where M
+# is I by chance, as the scaled M of a matrix with one eigenvalue is, its derivatives are not.
 def square_root(
     a: Inexact[Array, "n n"], x: Inexact[Array, "n n"]
 ) -> tuple[Inexact[Array, "n n"], Bool[Array, ""]]:
@@ -27,29 +24,42 @@ def square_root(
         x: X, a function of A.
 
     Returns:
-        The product, and whether it was found: no eigenvalue of A is zero or negative.
+        The product, with its first and second derivatives, and whether it was found: no eigenvalue
+        of A is zero, or negative, to working precision.
     """
     n, eps = len(a), float(jnp.finfo(a.dtype).eps)
     one = jnp.eye(n, dtype=a.dtype)
 
     def step(state: tuple) -> tuple:
-        m, x, off, close, count = state
+        m, x, (off, first, second), condition, count = state
         inverse, size = inverse_and_size(m)
-        mu = jnp.where(off > _FAR, size**-0.5, 1)
+        condition = jnp.where(count == 0, norm(m) * norm(inverse), condition)
+        far = off > _FAR
+        mu = jnp.where(far, size**-0.5, 1)
         inverse = inverse / mu**2
         x = mu * (x + product(x, inverse)) / 2
-        m = (one + (mu**2 * m + inverse) / 2) / 2
-        off = norm(m - one)
-        return m, x, off, close + (off <= eps**0.6), count + 1
+        m = mu**2 * m
+        # The same as (I + (M + M⁻¹)/2)/2, which cancels where M has an eigenvalue near −1.
+        careful = lambda m=m: product(one + inverse, one + m) / 4
+        m = once(far, careful, (one + (m + inverse) / 2) / 2)
+        first, second = jnp.where(far, 1, off * first), jnp.where(far, 1, first**2 + off * second)
+        return m, x, (norm(m - one), first, second), condition, count + 1
+
+    def close(errors: tuple) -> Bool[Array, ""]:
+        off, first, second = errors
+        return (off <= eps**0.6) & (jnp.maximum(first, second) <= eps**0.9)
 
     def more(state: tuple) -> Bool[Array, ""]:
-        _, _, off, close, count = state
-        return (close < _LAST) & (count < _MOST_STEPS) & ~jnp.isnan(off)
+        _, _, errors, _, count = state
+        return ~close(errors) & (count < _MOST_STEPS) & ~jnp.isnan(errors[0])
 
-    zero = jnp.zeros((), jnp.int32)
-    off = norm(a - one)
-    _, x, _, close, _ = jax.lax.while_loop(more, step, (a, x, off + 1, zero, zero))
-    return x, close == _LAST
+    off = norm(a - one) + 1
+    start = a, x, (off, jnp.ones_like(off), jnp.ones_like(off)), off, jnp.zeros((), jnp.int32)
+    _, x, errors, condition, _ = jax.lax.while_loop(more, step, start)
+    regular = n * eps * condition < 1
+    fixed = jax.lax.stop_gradient(a)
+    regular = once(~regular, lambda: is_regular(fixed, jnp.linalg.inv(fixed)), regular)
+    return x, close(errors) & regular
 
 
 def inverse_and_size(m: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Float[Array, ""]]:
@@ -63,3 +73,8 @@ def inverse_and_size(m: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], F
         lambda _, b: jax.scipy.linalg.lu_solve(factors, b, trans=1),
     )
     return inverse, size
+
+
+# An eigenvalue at the angle δ from the negative axis takes log₂ 1/δ steps.
+_MOST_STEPS = 36
+_FAR = 1e-2

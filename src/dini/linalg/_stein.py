@@ -1,5 +1,7 @@
 """X − W X V = F: by doubling, or by Schur forms."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,8 @@ from jaxtyping import Array, Bool, Inexact, Int
 from dini._matrices import once, product
 from dini.linalg._matrices import norm
 from dini.linalg._schur import schur
+
+MOST_DOUBLINGS = 64
 
 # (W, V), with None for a V that is W.
 _Pair = tuple[Inexact[Array, "... m m"], Inexact[Array, "... n n"] | None]
@@ -22,11 +26,13 @@ class Stein(eqx.Module):
         by_schur: whether the Schur forms serve, and no doubling.
         forms: (T, U) with W = U T Uᴴ, complex, and the same of V; zeros where `by_schur` is false,
             None where they are not needed.
+        doublings: how many at most; the n-th root of rounding, n = 2ᵏ, is the radius they serve.
     """
 
     powers: "_Powers"
     by_schur: Bool[Array, ""]
     forms: tuple[tuple[Array, Array], tuple[Array, Array]] | None
+    doublings: int = eqx.field(static=True)
 
     @property
     def tame(self) -> Bool[Array, ""]:
@@ -38,14 +44,14 @@ class Stein(eqx.Module):
     def solve(self, f: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """X; not finite, or wrong, where the method fails."""
         if self.forms is None:
-            return _doubling(self.powers, f)
+            return _doubling(self.powers, f, self.doublings)
         (t, u), (s, q) = self.forms
 
         def substitute() -> Array:
             x = product(u, _substitution(t, s, product(u.conj().T, f, q)), q.conj().T)
             return (x if jnp.iscomplexobj(f) else x.real).astype(f.dtype)
 
-        return once(self.by_schur, substitute, _doubling(self.powers, f))
+        return once(self.by_schur, substitute, _doubling(self.powers, f, self.doublings))
 
     def transpose(self) -> "Stein":
         """That of Xᵀ, in the equation of Wᵀ and Vᵀ: X − Wᵀ X Vᵀ = F ⇔ Xᵀ − V Xᵀ W = Fᵀ."""
@@ -53,11 +59,14 @@ class Stein(eqx.Module):
         where = lambda s: (s.powers.kept, s.powers.further)
         powers = tuple(map(exchanged, where(self)))
         forms = None if self.forms is None else exchanged(self.forms)
-        return eqx.tree_at(where, Stein(self.powers, self.by_schur, forms), powers)
+        return eqx.tree_at(where, dataclasses.replace(self, forms=forms), powers)
 
 
 def stein(
-    w: Inexact[Array, "m m"], v: Inexact[Array, "n n"] | None, by_schur: Bool[Array, ""] | None
+    w: Inexact[Array, "m m"],
+    v: Inexact[Array, "n n"] | None,
+    by_schur: Bool[Array, ""] | None,
+    doublings: int = MOST_DOUBLINGS,
 ) -> Stein:
     """The equation of W and V; with Schur forms where asked for, None for never.
 
@@ -65,9 +74,10 @@ def stein(
         w: W.
         v: V; None where it is W.
         by_schur: whether Schur forms are to serve.
+        doublings: how many at most.
     """
     if by_schur is None:
-        return Stein(_powers((w, v)), jnp.asarray(False), None)
+        return Stein(_powers((w, v)), jnp.asarray(False), None, doublings)
 
     def forms() -> tuple:
         of_w = schur(w)
@@ -75,7 +85,7 @@ def stein(
 
     blank = jtu.tree_map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(forms))
     powers = _powers((jnp.where(by_schur, 0, w), v))
-    return Stein(powers, by_schur, once(by_schur, forms, blank))
+    return Stein(powers, by_schur, once(by_schur, forms, blank), doublings)
 
 
 # X = Σ Wʲ F Vʲ converges if ρ(W) ρ(V) < 1, and doubles its terms with X ← X + W X V, W ← W²,
@@ -111,7 +121,7 @@ def _powers(pair: _Pair) -> _Powers:
     return jax.lax.while_loop(lambda p: _goes_on(p.rest) & (p.count < _KEPT), step, start)
 
 
-def _doubling(powers: _Powers, f: Array) -> Array:
+def _doubling(powers: _Powers, f: Array, most: int) -> Array:
     """The sum, NaN where it diverges."""
     doubled = lambda x, pair: x + product(pair[0], x, _right(pair))
     power = lambda i: jtu.tree_map(lambda all_: all_[i], powers.kept)
@@ -122,7 +132,7 @@ def _doubling(powers: _Powers, f: Array) -> Array:
         return doubled(x, pair), *_squares(pair), k + 1
 
     start = x, powers.further, powers.rest, powers.count
-    more = lambda s: _goes_on(s[2]) & (s[3] < _DOUBLINGS)
+    more = lambda s: _goes_on(s[2]) & (s[3] < most)
     x, _, rest, _ = jax.lax.while_loop(more, further, start)
     return jnp.where(rest <= jnp.finfo(f.dtype).eps, x, jnp.nan)
 
@@ -163,4 +173,3 @@ def _substitution(t: Array, s: Array, g: Array) -> Array:
 
 # A radius of 0.99 takes 12; each is kept for the whole of a solution and its derivatives.
 _KEPT = 12
-_DOUBLINGS = 64

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Inexact
 
 from dini._matrices import product
 from dini.linalg._defined_where import defined_where
-from dini.linalg._matrices import adjoint, matrices
+from dini.linalg._matrices import adjoint, matrices, singular_values
 from dini.linalg._pinv import pinv
 from dini.rules import custom_rule
 
@@ -79,8 +79,7 @@ def svd(
 
 @custom_rule
 def _svd(a: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
-    u, s, vh = jnp.linalg.svd(a, full_matrices=full_matrices)
-    return u, s, vh
+    return singular_values(a, full_matrices)
 
 
 @_svd.defjvp
