@@ -232,8 +232,8 @@ def test_riccati_without_a_stabilising_solution():
 def test_riccati_with_modes_that_grow_and_cost_nothing():
     """Doubling from X = 0 stays there, which solves the equation and stabilises nothing."""
     one, none = np.eye(1), np.zeros((1, 1))
-    assert_close(linalg.solve_continuous_are(one, one, none, one), [[2.0]], 1e-14)
-    assert_close(linalg.solve_discrete_are(2 * one, one, none, one), [[3.0]], 1e-14)
+    assert_close(linalg.solve_continuous_are(one, one, none, one), 2 * one, 1e-14)
+    assert_close(linalg.solve_discrete_are(2 * one, one, none, one), 3 * one, 1e-14)
     rng = np.random.default_rng(7)
     a, b, v = rng.normal(size=(20, 4, 4)), rng.normal(size=(20, 4, 2)), rng.normal(size=(20, 4))
     q = v[:, :, None] * v[:, None, :] * (np.arange(20) % 2)[:, None, None]
