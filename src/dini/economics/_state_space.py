@@ -169,7 +169,10 @@ def of_law(
 
 def prior_of(initial: Prior | tuple[ArrayLike, ArrayLike]) -> Prior:
     """The same as a prior, of period 0 where it does not say."""
-    return initial if isinstance(initial, Prior) else Prior(*initial)
+    if isinstance(initial, Prior):
+        return initial
+    mean, cov = initial
+    return Prior(jnp.asarray(mean), jnp.asarray(cov))
 
 
 def kept(

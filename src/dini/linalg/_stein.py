@@ -37,9 +37,7 @@ class Stein(eqx.Module):
     @property
     def tame(self) -> Bool[Array, ""]:
         """Whether doubling converges soon and no power is large: X is no larger than F by far."""
-        powers = self.powers
-        eps = jnp.finfo(powers.rest.dtype).eps
-        return ~self.by_schur & (powers.rest <= eps) & (powers.largest < eps**-0.5)
+        return ~self.by_schur & self.powers.tame
 
     def solve(self, f: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """X; not finite, or wrong, where the method fails."""
@@ -55,11 +53,11 @@ class Stein(eqx.Module):
 
     def transpose(self) -> "Stein":
         """That of Xᵀ, in the equation of Wᵀ and Vᵀ: X − Wᵀ X Vᵀ = F ⇔ Xᵀ − V Xᵀ W = Fᵀ."""
-        exchanged = lambda pair: pair if pair[1] is None else (pair[1], pair[0])
-        where = lambda s: (s.powers.kept, s.powers.further)
-        powers = tuple(map(exchanged, where(self)))
-        forms = None if self.forms is None else exchanged(self.forms)
-        return eqx.tree_at(where, dataclasses.replace(self, forms=forms), powers)
+        forms = None if self.forms is None else _exchanged(self.forms)
+        kept = None if self.powers.kept is None else _exchanged(self.powers.kept)
+        further = _exchanged(self.powers.further)
+        powers = dataclasses.replace(self.powers, kept=kept, further=further)
+        return dataclasses.replace(self, powers=powers, forms=forms)
 
 
 def stein(
@@ -92,40 +90,53 @@ def stein(
 # V ← V². W ← t W, V ← V/t changes nothing, and keeps both in range if one of them grows.
 # (Smith, Matrix equation XA + BX = C (1968).)
 class _Powers(eqx.Module):
-    """The powers that all right-hand sides share: W, W², W⁴, …, and those of V.
+    """The powers that all right-hand sides share, W, W², W⁴, …, and those of V.
+
+    Those of small matrices are soon computed again, and moved with every step of a batch if kept.
 
     Attributes:
-        kept: the first `count`, of shapes (_KEPT, m, m) and (_KEPT, n, n), zeros after them.
-        count: until the product of two is at rounding, or beyond all bounds; _KEPT at most.
+        kept: the first `count`, of shapes (_FIRST, m, m) and (_FIRST, n, n); None for small ones.
+        count: until the product of two is at rounding, or beyond all bounds; _FIRST at most.
         further: the next ones.
         rest: the product of their norms.
-        largest: that of the largest.
+        tame: whether it is at rounding after the first ones, of which none is large.
     """
 
-    kept: _Pair
+    kept: _Pair | None
     count: Int[Array, ""]
     further: _Pair
     rest: Array
-    largest: Array
+    tame: Bool[Array, ""]
 
 
 def _powers(pair: _Pair) -> _Powers:
-    def step(p: _Powers) -> _Powers:
-        kept = jtu.tree_map(lambda all_, one: all_.at[p.count].set(one), p.kept, p.further)
-        largest = jnp.maximum(p.largest, p.rest)
-        return _Powers(kept, p.count + 1, *_squares(p.further), largest)
+    keeps = len(pair[0]) * len(_right(pair)) >= _LARGE**2
 
-    blank = jtu.tree_map(lambda m: jnp.zeros((_KEPT, *m.shape), m.dtype), pair)
-    rest = norm(pair[0]) * norm(_right(pair))
-    start = _Powers(blank, jnp.asarray(0), pair, rest, jnp.zeros_like(rest))
-    return jax.lax.while_loop(lambda p: _goes_on(p.rest) & (p.count < _KEPT), step, start)
+    def step(state: tuple) -> tuple:
+        kept, pair, rest, largest, k = state
+        if keeps:
+            kept = jtu.tree_map(lambda all_, one: all_.at[k].set(one), kept, pair)
+        return kept, *_squares(pair), jnp.maximum(largest, rest), k + 1
+
+    blank = jtu.tree_map(lambda m: jnp.zeros((_FIRST, *m.shape), m.dtype), pair)
+    none, start = jnp.asarray(0), norm(pair[0]) * norm(_right(pair))
+    more = lambda s: _goes_on(s[2]) & (s[4] < _FIRST)
+    begin = blank if keeps else None, pair, start, jnp.zeros_like(start), none
+    kept, further, rest, largest, count = jax.lax.while_loop(more, step, begin)
+    eps = jnp.finfo(rest.dtype).eps
+    tame = (rest <= eps) & (largest < eps**-0.5)
+    if not keeps:
+        return _Powers(None, none, pair, start, tame)
+    return _Powers(kept, count, further, rest, tame)
 
 
 def _doubling(powers: _Powers, f: Array, most: int) -> Array:
     """The sum, NaN where it diverges."""
     doubled = lambda x, pair: x + product(pair[0], x, _right(pair))
     power = lambda i: jtu.tree_map(lambda all_: all_[i], powers.kept)
-    x = jax.lax.fori_loop(0, powers.count, lambda i, x: doubled(x, power(i)), f)
+    x = f
+    if powers.kept is not None:
+        x = jax.lax.fori_loop(0, powers.count, lambda i, x: doubled(x, power(i)), f)
 
     def further(state: tuple) -> tuple:
         x, pair, _, k = state
@@ -154,6 +165,10 @@ def _goes_on(rest: Array) -> Bool[Array, ""]:
     return (rest > eps) & (rest < eps**-2)
 
 
+def _exchanged(pair: tuple) -> tuple:
+    return pair if pair[1] is None else (pair[1], pair[0])
+
+
 def _right(pair: _Pair) -> Array:
     w, v = pair
     return w if v is None else v
@@ -171,5 +186,6 @@ def _substitution(t: Array, s: Array, g: Array) -> Array:
     return jax.lax.fori_loop(0, s.shape[0], column, jnp.zeros_like(g))
 
 
-# A radius of 0.99 takes 12; each is kept for the whole of a solution and its derivatives.
-_KEPT = 12
+# A radius of 0.99 takes 12.
+_FIRST = 12
+_LARGE = 128
