@@ -16,7 +16,7 @@ def product(*factors: Inexact[Array, "... m n"]) -> Inexact[Array, "... m n"]:
     return functools.reduce(times, factors)
 
 
-def marked(x: Inexact[Array, "..."], good: Bool[Array, ""]) -> Inexact[Array, "..."]:
+def marked(x: Inexact[Array, "..."], good: Bool[Array, "..."]) -> Inexact[Array, "..."]:
     """x, or NaN for it and for its derivatives."""
     return x * jnp.where(good, 1, jnp.nan).astype(x.dtype)
 

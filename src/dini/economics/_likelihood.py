@@ -67,7 +67,7 @@ def refuse_covariances(data: Data, seen: Seen) -> None:
     """Raises for a covariance that is none, where its numbers are known."""
     measurement_covariance(data.measurement_cov, seen.observables)
     if isinstance(data.initial, Prior | tuple):
-        cov = jnp.asarray(prior_of(data.initial).cov)
+        cov = prior_of(data.initial).cov
         covariance("initial cov", cov, len(cov))
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Inexact, Int
 from dini._matrices import once, product
 from dini._tree import stop_gradient
 from dini.linalg._matrices import norm
-from dini.linalg._stein import MOST_DOUBLINGS, Stein, stein
+from dini.linalg._stein import Stein, stein
 
 
 class Terms(eqx.Module):
@@ -23,6 +23,8 @@ class Terms(eqx.Module):
         c: of shape (m, m).
         d: of shape (n, n).
         twins: whether D is A, and B and C are the identity.
+        doublings: how many may solve an equation with the map; few, where eigenvalues that meet
+            leave it no solution, and rounding parts them.
     """
 
     a: Inexact[Array, "m m"] | None
@@ -30,6 +32,7 @@ class Terms(eqx.Module):
     c: Inexact[Array, "m m"] | None
     d: Inexact[Array, "n n"] | None
     twins: bool = eqx.field(static=True, default=False)
+    doublings: int = eqx.field(static=True, default=64)
 
     def __call__(self, x: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
         """A X B + C X D."""
@@ -68,8 +71,8 @@ class Factors(eqx.Module):
         scale: δ.
         stein: the equation of W and V.
         size: a bound of the norm of X ↦ A X B + C X D.
-        safe: whether nothing that X is made of is large, so that `regular` needs no trial.
-        regular: whether the equation has one solution, to working precision.
+        regular: whether the equation has one solution, to working precision; before any trial,
+            whether that is plain, since nothing that X is made of is large.
     """
 
     left: Inexact[Array, "m m"] | None
@@ -77,7 +80,6 @@ class Factors(eqx.Module):
     scale: Inexact[Array, ""]
     stein: Stein
     size: Array
-    safe: Bool[Array, ""]
     regular: Bool[Array, ""]
 
     def solve(self, e: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
@@ -93,9 +95,7 @@ class Factors(eqx.Module):
 # With M = [[α, β], [γ, δ]], A' = αA + βC, C' = γA + δC, B' = δB − γD, D' = αD − βB:
 # A' X B' + C' X D' = det M (A X B + C X D). So X − W X V = det M A'⁻¹ E B'⁻¹, with W = −A'⁻¹ C' and
 # V = D' B'⁻¹. M maps the eigenvalues of the pencils, as a Möbius transformation does.
-def _transformed(
-    terms: Terms, m: Array, by_schur: Array | None, like: Array, doublings: int
-) -> Factors:
+def _transformed(terms: Terms, m: Array, by_schur: Array | None, like: Array) -> Factors:
     one = lambda k: jnp.eye(k, dtype=like.dtype)
     a, c = (one(like.shape[0]) if x is None else x for x in (terms.a, terms.c))
     b, d = (one(like.shape[1]) if x is None else x for x in (terms.b, terms.d))
@@ -106,19 +106,18 @@ def _transformed(
         right, safe_too = _inverse(delta * b - gamma * d)
         v, safe = product(alpha * d - beta * b, right), safe & safe_too
     det = alpha * delta - beta * gamma
-    equation = stein(w, v, by_schur, doublings)
-    safe = safe & equation.tame
-    return Factors(left, right, det, equation, terms.size, safe, jnp.asarray(False))
+    equation = stein(w, v, by_schur, terms.doublings)
+    return Factors(left, right, det, equation, terms.size, safe & equation.tame)
 
 
-def _as_it_stands(terms: Terms, by_schur: Array | None, like: Array, doublings: int) -> Factors:
+def _as_it_stands(terms: Terms, by_schur: Array | None, like: Array) -> Factors:
     """The same for M = I."""
     (left, safe), (right, safe_too) = (
         (None, True) if x is None else _inverse(x) for x in (terms.a, terms.b)
     )
-    equation = stein(-_times(left, terms.c), _times(terms.d, right), by_schur, doublings)
-    one, safe = jnp.ones((), like.dtype), safe & safe_too & equation.tame
-    return Factors(left, right, one, equation, terms.size, safe, jnp.asarray(False))
+    w, v = -_times(left, terms.c), _times(terms.d, right)
+    one, equation = jnp.ones((), like.dtype), stein(w, v, by_schur, terms.doublings)
+    return Factors(left, right, one, equation, terms.size, safe & safe_too & equation.tame)
 
 
 def _inverse(x: Array) -> tuple[Array, Bool[Array, ""]]:
@@ -128,11 +127,7 @@ def _inverse(x: Array) -> tuple[Array, Bool[Array, ""]]:
 
 
 def factorise(
-    terms: Terms,
-    transformations: Transformations,
-    like: Array,
-    schur: bool = False,
-    doublings: int = MOST_DOUBLINGS,
+    terms: Terms, transformations: Transformations, like: Array, schur: bool = False
 ) -> Factors:
     """What all solves share: a transformation for which doubling converges, or Schur forms.
 
@@ -141,7 +136,6 @@ def factorise(
         transformations: those to try, in this order; the Schur forms are taken after the last.
         like: an X, for its shape and dtype.
         schur: whether Schur forms serve where doubling does not converge.
-        doublings: how many at most.
     """
     terms = stop_gradient(terms)
     attempts = transformations(terms)
@@ -160,11 +154,11 @@ def factorise(
         i, _ = state
         by_schur = i > last if schur else None
         if attempts is None:
-            factors = _as_it_stands(terms, by_schur, like, doublings)
+            factors = _as_it_stands(terms, by_schur, like)
         else:
             m = attempts.pick(jnp.minimum(i, last))
-            factors = _transformed(terms, m, by_schur, like, doublings)
-        regular = once(~factors.safe, lambda: tried(factors), jnp.asarray(True))
+            factors = _transformed(terms, m, by_schur, like)
+        regular = once(~factors.regular, lambda: tried(factors), jnp.asarray(True))
         return i + 1, eqx.tree_at(lambda f: f.regular, factors, regular)
 
     def more(state: tuple) -> Array:

@@ -10,7 +10,6 @@ from jaxtyping import Array
 from dini._matrices import once
 from dini.linalg._equation import Factors, Terms, Transformations, factorise, solve
 from dini.linalg._matrices import norm
-from dini.linalg._stein import MOST_DOUBLINGS
 from dini.rules import custom_rule
 
 
@@ -25,7 +24,6 @@ def implicit_equation(
     signature: str,
     admits: Callable[..., Array] | None = None,
     schur: bool = False,
-    doublings: int = MOST_DOUBLINGS,
 ) -> Callable[..., Array]:
     """X(θ), for matrices θ with leading axes.
 
@@ -38,8 +36,6 @@ def implicit_equation(
         signature: the shapes, as `jnp.vectorize` reads them.
         admits: (X, θ) ↦ whether X is the solution that is meant, given that doubling converges.
         schur: whether complex matrices fall back on Schur forms.
-        doublings: how many may solve the equation of the derivative, where eigenvalues that meet
-            leave no solution, and rounding parts them.
 
     Returns:
         θ ↦ X, NaN where Newton's steps do not settle, or the solution is not the one meant. A guess
@@ -49,7 +45,7 @@ def implicit_equation(
 
     def factors_at(x: Array, theta: tuple) -> Factors:
         forms = schur and jnp.iscomplexobj(x)
-        return factorise(derivative(x, *theta), transformations, x, forms, doublings)
+        return factorise(derivative(x, *theta), transformations, x, forms)
 
     # The error after a step is the square of the one before, and rounding, which may be all there
     # is in a step if the equation is ill-conditioned.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from dini._matrices import marked, product
-from dini.linalg._matrices import each, square
+from dini.linalg._matrices import each, norm, square
 from dini.linalg._regular import is_regular
 from dini.rules import matrix_function
 
@@ -46,4 +46,4 @@ def _inv(a: Inexact[Array, "... n n"]) -> Inexact[Array, "... n n"]:
 
 def _of_one(a: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     c = jnp.linalg.inv(a)
-    return marked(c, is_regular(a, c))
+    return marked(c, is_regular(a, norm(a) * norm(c), c))

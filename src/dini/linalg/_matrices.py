@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
+from dini._matrices import marked
+
 
 def matrices(name: str, shapes: str, **given: ArrayLike) -> list[Array]:
     """The arguments as arrays of one inexact dtype.
@@ -83,8 +85,7 @@ def singular_values(
     """U, s and Vᴴ; NaN where A is not finite, of which LAPACK's iteration may find no end."""
     finite = jnp.all(jnp.isfinite(a), axis=(-2, -1), keepdims=True)
     u, s, vh = jnp.linalg.svd(jnp.where(finite, a, 0), full_matrices=full_matrices)
-    nan_elsewhere = lambda x, finite: jnp.where(finite, x, jnp.nan)
-    return nan_elsewhere(u, finite), nan_elsewhere(s, finite[..., 0]), nan_elsewhere(vh, finite)
+    return marked(u, finite), marked(s, finite[..., 0]), marked(vh, finite)
 
 
 def each(fn: Callable, a: Inexact[Array, "... n n"]) -> Any:

@@ -125,7 +125,7 @@ def _residual(x: Array, a: Array, b: Array, c: Array) -> Array:
 # parts the eigenvalues, with those of X inside.
 def _derivative(x: Array, a: Array, b: Array, c: Array) -> Terms:
     del c
-    return Terms(product(a, x) + b, None, a, x)
+    return Terms(product(a, x) + b, None, a, x, doublings=_DOUBLINGS)
 
 
 _REDUCTIONS = 60
@@ -136,10 +136,5 @@ _ROUGH = 1e-3
 _DOUBLINGS = 26
 
 _quadratic = implicit_equation(
-    _guess,
-    _residual,
-    _derivative,
-    as_it_stands,
-    "(n,n),(n,n),(n,n)->(n,n)",
-    doublings=_DOUBLINGS,
+    _guess, _residual, _derivative, as_it_stands, "(n,n),(n,n),(n,n)->(n,n)"
 )

@@ -1,25 +1,35 @@
 """Whether a matrix is regular, to working precision."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
 from dini._matrices import once, product
-from dini.linalg._matrices import norm
 
 
-def is_regular(a: Inexact[Array, "n n"], inverse: Inexact[Array, "n n"]) -> Bool[Array, ""]:
+def is_regular(
+    a: Inexact[Array, "n n"],
+    condition: Float[Array, ""],
+    inverse: Inexact[Array, "n n"] | None = None,
+) -> Bool[Array, ""]:
     """Whether n ε ρ(|A⁻¹| |A|) < 1: the condition number under the best scaling of both sides.
 
     Args:
         a: A.
-        inverse: A⁻¹, as computed.
+        condition: |A| |A⁻¹|, which is enough where it is small.
+        inverse: A⁻¹, as computed; computed again, where it is needed, if not at hand.
 
     References: Higham, Accuracy and Stability of Numerical Algorithms (2002), chapter 14; Bauer,
     Optimally scaled matrices (1963).
     """
-    rounding = len(a) * jnp.finfo(a.dtype).eps
-    regular = rounding * norm(a) * norm(inverse) < 1
-    return once(~regular, lambda: rounding * _radius(jnp.abs(inverse), jnp.abs(a)) < 1, regular)
+    a, rounding = jax.lax.stop_gradient(a), len(a) * jnp.finfo(a.dtype).eps
+    regular = rounding * condition < 1
+
+    def however_scaled() -> Bool[Array, ""]:
+        c = jnp.linalg.inv(a) if inverse is None else inverse
+        return rounding * _radius(jnp.abs(c), jnp.abs(a)) < 1
+
+    return once(~regular, however_scaled, regular)
 
 
 # Of a matrix M ≥ 0 it is |M⁸|^(1/8), and |M⁸| the largest number of M⁸ (1, …, 1).

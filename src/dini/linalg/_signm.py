@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
-from dini._matrices import once, product
+from dini._matrices import product
 from dini.linalg._equation import Terms
 from dini.linalg._implicit import implicit_equation
 from dini.linalg._matrices import matrices, norm, size
@@ -51,9 +51,7 @@ def _guess(a: Array) -> tuple[Array, Array]:
     more = lambda s: (s[1] > eps**0.6) & (s[3] < _STEPS)
     one = jnp.ones_like(norm(a))
     x, off, condition, _ = jax.lax.while_loop(more, step, (a, one, one, 0))
-    regular = len(a) * eps * condition < 1
-    regular = once(~regular, lambda: is_regular(a, jnp.linalg.inv(a)), regular)
-    x = jnp.where((off <= eps**0.6) & regular, x, jnp.nan)
+    x = jnp.where((off <= eps**0.6) & is_regular(a, condition), x, jnp.nan)
     return x, norm(_residual(x, a)) / (norm(x) ** 2 * norm(a))
 
 

@@ -27,8 +27,8 @@ def square_root(
         The product, with its first and second derivatives, and whether it was found: no eigenvalue
         of A is zero, or negative, to working precision.
     """
-    n, eps = len(a), float(jnp.finfo(a.dtype).eps)
-    one = jnp.eye(n, dtype=a.dtype)
+    eps = float(jnp.finfo(a.dtype).eps)
+    one = jnp.eye(len(a), dtype=a.dtype)
 
     def step(state: tuple) -> tuple:
         m, x, (off, first, second), condition, count = state
@@ -38,10 +38,10 @@ def square_root(
         mu = jnp.where(far, size**-0.5, 1)
         inverse = inverse / mu**2
         x = mu * (x + product(x, inverse)) / 2
-        m = mu**2 * m
+        scaled = mu**2 * m
         # The same as (I + (M + M⁻¹)/2)/2, which cancels where M has an eigenvalue near −1.
-        careful = lambda m=m: product(one + inverse, one + m) / 4
-        m = once(far, careful, (one + (m + inverse) / 2) / 2)
+        careful = lambda: product(one + inverse, one + scaled) / 4
+        m = once(far, careful, (one + (scaled + inverse) / 2) / 2)
         first, second = jnp.where(far, 1, off * first), jnp.where(far, 1, first**2 + off * second)
         return m, x, (norm(m - one), first, second), condition, count + 1
 
@@ -56,10 +56,7 @@ def square_root(
     off = norm(a - one) + 1
     start = a, x, (off, jnp.ones_like(off), jnp.ones_like(off)), off, jnp.zeros((), jnp.int32)
     _, x, errors, condition, _ = jax.lax.while_loop(more, step, start)
-    regular = n * eps * condition < 1
-    fixed = jax.lax.stop_gradient(a)
-    regular = once(~regular, lambda: is_regular(fixed, jnp.linalg.inv(fixed)), regular)
-    return x, close(errors) & regular
+    return x, close(errors) & is_regular(a, condition)
 
 
 def inverse_and_size(m: Inexact[Array, "n n"]) -> tuple[Inexact[Array, "n n"], Float[Array, ""]]:

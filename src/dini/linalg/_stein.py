@@ -12,8 +12,6 @@ from dini._matrices import once, product
 from dini.linalg._matrices import norm
 from dini.linalg._schur import schur
 
-MOST_DOUBLINGS = 64
-
 # (W, V), with None for a V that is W.
 _Pair = tuple[Inexact[Array, "... m m"], Inexact[Array, "... n n"] | None]
 
@@ -64,7 +62,7 @@ def stein(
     w: Inexact[Array, "m m"],
     v: Inexact[Array, "n n"] | None,
     by_schur: Bool[Array, ""] | None,
-    doublings: int = MOST_DOUBLINGS,
+    doublings: int,
 ) -> Stein:
     """The equation of W and V; with Schur forms where asked for, None for never.
 
